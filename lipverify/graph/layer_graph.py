@@ -1,0 +1,61 @@
+"""LayerGraph: a program in the vocabulary of :mod:`lipverify.maps`, and its regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lipverify.maps import Map, Opaque, Shape
+from lipverify.read.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One map of the graph, applied to the values ``inputs``; ``name`` is also the name of a value of the program."""
+
+    name: str
+    map: Map
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGraph:
+    """A graph of maps from one input to one output.
+
+    Attributes:
+        input: name of the input value.
+        input_shape: its shape.
+        nodes: by name, in an order in which every value is computed before it is read.
+        output: name of the output value (the input's own name for the identity).
+    """
+
+    input: str
+    input_shape: Shape
+    nodes: Mapping[str, Node]
+    output: str
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.nodes[self.output].map.output_shape if self.output in self.nodes else self.input_shape
+
+    @property
+    def opaque(self) -> tuple[Opaque, ...]:
+        """The operations outside the vocabulary."""
+        return tuple(node.map for node in self.nodes.values() if isinstance(node.map, Opaque))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The part of a program that belongs to one call of one module.
+
+    Attributes:
+        path: the module's path and call: ``""`` is the whole program, ``conv@1`` the second call of ``conv``.
+        graph: its maps from its input to its output, or None where it is unsupported.
+        program: the same part of the original program, from its input to its output, or None where it has none.
+        unsupported: why no bound can be derived from the graph (operation and reason), or None.
+    """
+
+    path: str
+    graph: LayerGraph | None
+    program: Program | None
+    unsupported: str | None = None

@@ -1,0 +1,142 @@
+"""A live program: the ATen operations of a traced network, their weights, and the module call each belongs to.
+
+This is the *original*: verifiers that search or replay witnesses run it, never the graph that is derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+Value = torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The value of that name, in the arguments of an operation."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One ATen operation.
+
+    Attributes:
+        name: of the value that it computes, unique in the program.
+        target: its ATen name with overload, e.g. ``aten.addmm.default``.
+        args, kwargs: Python scalars, strings, None, (nested) tuples of them, and :class:`Ref` for tensors.
+        calls: the module calls around it, outermost first: ``("", "features", "features.0")``; the second call of one
+            module reads ``"conv@1"``.
+        source: the source line, where known.
+    """
+
+    name: str
+    target: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[str, ...] = ("",)
+    source: str = ""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The names of the values that it reads, in order."""
+        return tuple(ref.name for ref in _refs((self.args, tuple(self.kwargs.values()))))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A straight-line program over ATen.
+
+    Attributes:
+        inputs: name -> shape of every input.
+        dtype: of the inputs; every input has it.
+        weights: value name -> tensor, parameters, buffers and constants.
+        weight_names: value name -> the name in the model's state, e.g. ``features.0.weight``.
+        operations: in an order in which every value is computed before it is read.
+        outputs: names of the values returned.
+        modules: every module path of the model, called or not, where known.
+        extra: files that came with the model (``claims.json``, ``facts.json``).
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    dtype: torch.dtype
+    weights: Mapping[str, torch.Tensor]
+    weight_names: Mapping[str, str]
+    operations: tuple[Operation, ...]
+    outputs: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The (first) output, computed in the dtype and on the device of the inputs; differentiable."""
+        return self.values(*inputs)[self.outputs[0]]
+
+    def values(self, *inputs: torch.Tensor, override: Mapping[str, torch.Tensor] | None = None) -> dict[str, Any]:
+        """Every value of the program by name; ``override`` replaces weights by others of the same shape."""
+        like = inputs[0]
+        weights = self.weights if override is None else {**self.weights, **override}
+        values: dict[str, Any] = {
+            name: w.to(device=like.device, dtype=like.dtype if w.is_floating_point() else w.dtype)
+            for name, w in weights.items()
+        }
+        values.update(zip(self.inputs, inputs, strict=True))
+        for op in self.operations:
+            args = substitute(op.args, lambda ref: values[ref.name])
+            kwargs = {k: substitute(v, lambda ref: values[ref.name]) for k, v in op.kwargs.items()}
+            values[op.name] = aten(op.target)(*args, **kwargs)
+        return values
+
+    def between(self, inputs: Mapping[str, tuple[int, ...]], outputs: Sequence[str]) -> Program:
+        """The part of the program that computes ``outputs`` from the values ``inputs`` and the weights.
+
+        Raises:
+            KeyError: where an output depends on a program input that is not among ``inputs``.
+        """
+        by_name = {op.name: op for op in self.operations}
+        needed: set[str] = set()
+        stack = [name for name in outputs if name not in inputs]
+        while stack:
+            name = stack.pop()
+            if name in needed or name in self.weights:
+                continue
+            if name not in by_name:
+                raise KeyError(f"{name} is an input of the program, outside the part that was asked for")
+            needed.add(name)
+            stack.extend(r for r in by_name[name].references if r not in inputs)
+        operations = tuple(op for op in self.operations if op.name in needed)
+        read = {r for op in operations for r in op.references} | set(outputs)
+        weights = {name: w for name, w in self.weights.items() if name in read}
+        return replace(self, inputs=dict(inputs), outputs=tuple(outputs), operations=operations, weights=weights)
+
+
+def aten(target: str) -> Callable[..., Any]:
+    """The ATen operator of a name such as ``aten.addmm.default``.
+
+    Raises:
+        ValueError: where the name is not of that form or torch has no such operator.
+    """
+    parts = target.split(".")
+    if len(parts) == 3 and parts[0] == "aten" and all(p.isidentifier() for p in parts):
+        packet = getattr(torch.ops.aten, parts[1], None)
+        if packet is not None and hasattr(packet, parts[2]):
+            return getattr(packet, parts[2])
+    raise ValueError(f"{target!r} is not an ATen operator of this torch ({torch.__version__})")
+
+
+def substitute(arg: Any, value: Callable[[Ref], Any]) -> Any:
+    """``arg`` with every :class:`Ref` in it replaced by ``value`` of it."""
+    if isinstance(arg, Ref):
+        return value(arg)
+    return [substitute(a, value) for a in arg] if isinstance(arg, tuple | list) else arg
+
+
+def _refs(arg: Any) -> Iterator[Ref]:
+    if isinstance(arg, Ref):
+        yield arg
+    elif isinstance(arg, tuple | list):
+        for a in arg:
+            yield from _refs(a)
