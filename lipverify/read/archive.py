@@ -1,0 +1,116 @@
+"""The entries of a zip archive from a stranger: bounded, unique, stored, without paths that lead out."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lipverify.errors import ReadError, quoted
+
+MAX_ENTRIES = 200_000
+RESAVE = "Save the model again with torch.export.save(program, 'model.pt2')."
+
+
+class Archive:
+    """A zip archive below one root directory, open for reading.
+
+    Every entry is checked before any is read: names are relative, without ``..``, unique, and share one root; entries
+    are stored (``torch.export.save`` compresses nothing, hence nothing can inflate) and together no longer than the
+    file; none is encrypted. What is read is checked against its CRC-32.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ReadError: where a check fails, or the file is no zip archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, OverflowError) as error:
+            raise self.refuse(
+                "it cannot be read as a zip archive", why=str(error), step=f"Is it whole? {RESAVE}"
+            ) from None
+        try:
+            self._root, self._entries = self._check()
+        except ReadError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the entries, without the root."""
+        return iter(self._entries)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def close(self) -> None:
+        self._zip.close()
+
+    def size(self, name: str) -> int:
+        """The length of an entry in bytes."""
+        return self._entries[name].file_size
+
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """The bytes of an entry.
+
+        Raises:
+            ReadError: where it is missing, longer than ``limit``, or damaged.
+        """
+        if name not in self._entries:
+            raise self.refuse(f"the entry {quoted(name)} is missing", step=RESAVE)
+        if limit is not None and self.size(name) > limit:
+            raise self.refuse(f"the entry {quoted(name)} is {self.size(name)} bytes long", why=f"the limit is {limit}")
+        try:
+            data = self._zip.read(self._entries[name])
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+            raise self.refuse(f"the entry {quoted(name)} is damaged", why=str(error), step=RESAVE) from None
+        if len(data) != self.size(name):
+            raise self.refuse(f"the entry {quoted(name)} is cut short", step=RESAVE)
+        return data
+
+    def refuse(self, what: str, *, why: str = "", step: str = "") -> ReadError:
+        """An error about this file."""
+        return ReadError(
+            f"{quoted(self.path.name)} is refused: {what}", where=quoted(self.path, 300), why=why, step=step
+        )
+
+    def _check(self) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+        infos = self._zip.infolist()
+        if not infos:
+            raise self.refuse("the archive is empty", step=RESAVE)
+        if len(infos) > MAX_ENTRIES:
+            raise self.refuse(f"the archive has {len(infos)} entries", why=f"the limit is {MAX_ENTRIES}")
+        roots = set()
+        entries: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            name = info.orig_filename
+            parts = name.split("/")
+            if "\\" in name or "\0" in name or any(p in ("", ".", "..") for p in parts) or ":" in parts[0]:
+                raise self.refuse(f"the entry {quoted(name)} has a path that leads out of the archive", step=RESAVE)
+            if len(parts) < 2:
+                raise self.refuse(f"the entry {quoted(name)} lies outside the archive's root directory", step=RESAVE)
+            if info.flag_bits & 0x41:
+                raise self.refuse(f"the entry {quoted(name)} is encrypted", step=RESAVE)
+            if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+                why = "torch.export.save compresses nothing; a compressed entry may inflate without bound"
+                raise self.refuse(f"the entry {quoted(name)} is compressed", why=why, step=RESAVE)
+            root, _, rest = name.partition("/")
+            roots.add(root)
+            if rest in entries:
+                raise self.refuse(f"the entry {quoted(name)} appears twice", step=RESAVE)
+            entries[rest] = info
+        if len(roots) != 1:
+            raise self.refuse("the archive has several root directories", why=", ".join(map(quoted, sorted(roots)[:5])))
+        if sum(info.file_size for info in infos) > self.path.stat().st_size:
+            raise self.refuse("its entries are together longer than the file", why="entries overlap", step=RESAVE)
+        return roots.pop(), entries

@@ -1,0 +1,211 @@
+"""One node of an archive's graph -> operations of a program: allowed operators and plain arguments only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lipverify.errors import quoted
+from lipverify.read.archive import RESAVE, Archive
+from lipverify.read.operators import ALLOWED
+from lipverify.read.program import Operation, Ref, aten
+from lipverify.read.weights import SCALAR_TYPES, STRIDED
+
+_MEMORY_FORMATS = {
+    1: torch.contiguous_format,
+    2: torch.channels_last,
+    3: torch.channels_last_3d,
+    4: torch.preserve_format,
+}
+_PLACEMENT = ("device", "layout", "pin_memory", "non_blocking")
+"""Arguments that say where a value lives, not what it is; programs leave them out."""
+_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
+_TRAINING = {"aten.dropout.default": ("train", True), "aten.batch_norm.default": ("training", True)}
+
+
+def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...], read: set[str]) -> list[Operation]:
+    """The operation of a node, followed by a ``getitem`` for every one of several results that is in ``read``.
+
+    Raises:
+        ReadError: naming the operation and its module, where the operator is not allowed, its arguments are not those
+            of its schema, or an argument is symbolic, a graph or an object.
+    """
+    where = f"module {quoted(calls[-1])}" if calls[-1] else "the top level"
+    target = str(node["target"]).removeprefix("torch.ops.")
+    target = (
+        "aten.detach.default" if target == "aten.detach_.default" else target
+    )  # writes nothing: it drops a gradient
+    if target not in ALLOWED:
+        raise archive.refuse(
+            f"the operation {quoted(node['target'])} in {where} is not read",
+            why="only operators on the list of pure ATen operators are ever run; "
+            + ("operators that write into their inputs appear in train mode or before decomposition"
+               if re.fullmatch(r"aten\.\w*[a-z]_\.\w+", target) else "this one is not on it"),
+            step="Put the model into eval mode, export it with torch.export.export(...).run_decompositions(), "
+            "and replace custom operators by ATen ones.",
+        )  # fmt: skip
+    args, kwargs = _arguments(archive, target, node["inputs"], f"{quoted(target)} in {where}")
+    flag, forbidden = _TRAINING.get(target, ("", None))
+    schema = aten(target)._schema  # type: ignore[attr-defined]
+    position = [a.name for a in schema.arguments].index(flag) if flag else len(args)
+    if flag and (args[position] if position < len(args) else kwargs.get(flag)) == forbidden:
+        raise archive.refuse(
+            f"the operation {quoted(target)} in {where} is in training mode",
+            why="dropout and batch statistics make another function of the model at every call",
+            step="Call model.eval() before torch.export.export.",
+        )
+    if target == "aten.scaled_dot_product_attention.default" and (
+        kwargs.get("dropout_p") or args[4:5] not in ((), (0.0,))
+    ):
+        raise archive.refuse(
+            f"the operation {quoted(target)} in {where} draws a dropout", step="Call model.eval() first."
+        )
+    source = _source(node["metadata"].get("stack_trace"))
+    names = [_single(archive, output, target) for output in _flat_outputs(node["outputs"])]
+    several = len(schema.returns) != 1 or str(schema.returns[0].type).startswith("List")
+    if not several and len(names) == 1:
+        return [Operation(names[0], target, args, kwargs, calls, source)]
+    if not several or not names or (len(schema.returns) > 1 and len(names) != len(schema.returns)):
+        raise archive.refuse(f"the operation {quoted(target)} in {where} has {len(names)} results", step=RESAVE)
+    whole = str(node.get("name") or f"{names[0]}_and_more")
+    whole = f"{whole}_and_more" if whole in names else whole
+    parts = [Operation(n, "getitem", (Ref(whole), i), {}, calls, source) for i, n in enumerate(names) if n in read]
+    return [Operation(whole, target, args, kwargs, calls, source), *parts]
+
+
+def references(node: Mapping[str, Any]) -> list[str]:
+    """The names of the values that a node reads."""
+    found = []
+    stack = [item["arg"] for item in node["inputs"]]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict) and isinstance(item.get("name"), str):
+            found.append(item["name"])
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+    return found
+
+
+def stack_of(archive: Archive, node: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The (key, path) pairs of a node's ``nn_module_stack``.
+
+    Raises:
+        ReadError: where a name holds a comma or semicolon, which the format cannot tell from its separators.
+    """
+    text = node["metadata"].get("nn_module_stack", "")
+    pairs = []
+    for item in text.split(";") if text else ():
+        parts = item.split(",")
+        if len(parts) != 3:
+            raise archive.refuse(
+                f"the module stack {quoted(item)} cannot be told apart",
+                why="a module name with a comma or semicolon is ambiguous in a .pt2 archive",
+                step="Rename the module, or audit the live module from Python.",
+            )
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def _arguments(
+    archive: Archive, target: str, inputs: Sequence[Mapping[str, Any]], where: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    schema = aten(target)._schema.arguments  # type: ignore[attr-defined]
+    given = {item["name"]: item for item in inputs}
+    unknown = set(given) - {a.name for a in schema}
+    if unknown or len(given) != len(inputs):
+        raise archive.refuse(
+            f"{where} has arguments that its operator does not: {quoted(sorted(unknown))}", step=RESAVE
+        )
+    args, kwargs = [], {}
+    contiguous = True
+    for parameter in schema:
+        if parameter.name not in given:
+            contiguous = False
+        elif parameter.name not in _PLACEMENT:
+            value = argument(archive, given[parameter.name]["arg"], f"{quoted(parameter.name)} of {where}")
+            if contiguous and not parameter.kwarg_only and given[parameter.name].get("kind") != 2:
+                args.append(value)
+            else:
+                kwargs[parameter.name] = value
+    return tuple(args), kwargs
+
+
+def argument(archive: Archive, arg: Any, where: str) -> Any:
+    """The value of one serialized argument: a scalar, a string, None, a :class:`Ref`, or a tuple of them.
+
+    Raises:
+        ReadError: for anything else.
+    """
+    if isinstance(arg, dict) and len(arg) == 1:
+        (kind, value), *_ = arg.items()
+        match kind, value:
+            case "as_none", _:
+                return None
+            case ("as_tensor", {"name": str(name)}):
+                return Ref(name)
+            case ("as_tensors" | "as_nested_tensors" | "as_optional_tensors" | "as_sym_ints" | "as_sym_floats", list()):
+                return tuple(argument(archive, v if "name" not in v else {"as_tensor": v}, where) for v in value)
+            case ("as_optional_tensor" | "as_sym_int" | "as_sym_float" | "as_sym_bool", dict()):
+                return argument(archive, value, where)
+            case "as_int", int() if type(value) is int:
+                return value
+            case "as_float", float() | int() | str():
+                number = (
+                    float(value)
+                    if type(value) is not str
+                    else {"Infinity": math.inf, "-Infinity": -math.inf}.get(value)
+                )
+                if number is not None and not math.isnan(number):
+                    return number
+            case ("as_bool", bool()) | ("as_string", str()):
+                return value
+            case "as_ints", list() if all(type(v) is int for v in value):
+                return tuple(value)
+            case "as_floats", list():
+                return tuple(argument(archive, {"as_float": v}, where) for v in value)
+            case "as_bools", list() if all(type(v) is bool for v in value):
+                return tuple(value)
+            case "as_scalar_type", int() if value in SCALAR_TYPES:
+                return SCALAR_TYPES[value]
+            case "as_memory_format", int() if value in _MEMORY_FORMATS:
+                return _MEMORY_FORMATS[value]
+            case "as_layout", int() if value == STRIDED:
+                return None
+            case "as_name" | "as_expr", _:
+                raise archive.refuse(
+                    f"the argument {where} is a symbolic size",
+                    why="a symbolic expression is not evaluated",
+                    step="Export with static shapes, without dynamic_shapes.",
+                )
+    raise archive.refuse(
+        f"the argument {where} is not read: {quoted(arg)}",
+        why="scalars, lists of them and tensors are read; graphs, objects, NaN and complex numbers are not",
+        step="Rewrite the model without it, then export it again.",
+    )
+
+
+def _flat_outputs(outputs: Sequence[Any]) -> list[Any]:
+    if len(outputs) == 1 and isinstance(outputs[0], dict) and isinstance(outputs[0].get("as_tensors"), list):
+        return [{"as_tensor": item} for item in outputs[0]["as_tensors"]]
+    return list(outputs)
+
+
+def _single(archive: Archive, output: Any, target: str) -> str:
+    match output:
+        case {"as_tensor": {"name": str(name)}}:
+            return name
+    raise archive.refuse(f"a result of {quoted(target)} is no tensor: {quoted(output)}", step=RESAVE)
+
+
+def _source(stack_trace: Any) -> str:
+    frames = _FRAME.findall(stack_trace) if isinstance(stack_trace, str) else []
+    if not frames:
+        return ""
+    name, line, code = frames[-1]
+    return f"{name}:{line}: {code}"[:200]

@@ -1,0 +1,55 @@
+"""A dry run of a program on shapes alone: no numbers are computed and no memory is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lipverify.errors import ReadError, quoted
+from lipverify.read.program import Program, aten, substitute
+
+MAX_ENTRIES = 1 << 31
+"""Of one intermediate value."""
+
+
+def check(program: Program, sizes: Mapping[str, Sequence[Any]]) -> None:
+    """Check that every operation runs on the shapes that it meets, and gives the shape that the file states.
+
+    A file that asks for absurd sizes, or hands an operator arguments that it does not take, is found out here, before
+    anything is computed.
+
+    Args:
+        program: as read.
+        sizes: value name -> its serialized sizes, as far as the file states them.
+
+    Raises:
+        ReadError: naming the operation and its module.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=False)
+    with mode, torch.no_grad():
+        values: dict[str, Any] = {
+            name: torch.empty(shape, dtype=program.dtype) for name, shape in program.inputs.items()
+        }
+        values.update((name, mode.from_tensor(weight)) for name, weight in program.weights.items())
+        for op in program.operations:
+            where = f"{quoted(op.target)} in {f'module {quoted(op.calls[-1])}' if op.calls[-1] else 'the top level'}"
+            args = substitute(op.args, lambda ref: values[ref.name])
+            kwargs = {k: substitute(v, lambda ref: values[ref.name]) for k, v in op.kwargs.items()}
+            try:
+                value = args[0][args[1]] if op.target == "getitem" else aten(op.target)(*args, **kwargs)
+            except Exception as error:  # whatever an operator raises for arguments that it does not take
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                raise ReadError(
+                    f"the operation {where} does not run on its inputs", why=quoted(lines[0], 300)
+                ) from error
+            values[op.name] = value
+            if not isinstance(value, torch.Tensor):
+                continue
+            if value.numel() > MAX_ENTRIES:
+                raise ReadError(f"the operation {where} has a result of {value.numel()} entries", why="over the limit")
+            stated = [size.get("as_int") for size in sizes.get(op.name, ())] if op.name in sizes else list(value.shape)
+            if stated != list(value.shape):
+                raise ReadError(f"the operation {where} gives shape {list(value.shape)}", why=f"the file says {stated}")

@@ -1,0 +1,142 @@
+"""Tensors of a ``.pt2`` archive from raw little-endian bytes; nothing is unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import torch
+
+from lipverify.errors import quoted
+from lipverify.read.archive import RESAVE, Archive
+
+SCALAR_TYPES = {
+    1: torch.uint8,
+    2: torch.int8,
+    3: torch.int16,
+    4: torch.int32,
+    5: torch.int64,
+    6: torch.float16,
+    7: torch.float32,
+    8: torch.float64,
+    12: torch.bool,
+    13: torch.bfloat16,
+}
+"""The numbers by which an archive names the dtypes that are read."""
+
+STRIDED = 7
+SPARE_ENTRIES = 1 << 26
+"""How many entries views may have in total beyond what is stored (views may overlap, or repeat with stride 0)."""
+
+
+class Payload:
+    """The tensors behind one payload configuration of an archive, each read once.
+
+    Tensors that share their bytes and their layout are one object, so that tied weights stay tied.
+
+    Args:
+        archive: the file.
+        directory: ``data/weights`` or ``data/constants``.
+        config: the configuration's entry: name -> path_name, use_pickle, tensor_meta.
+    """
+
+    def __init__(self, archive: Archive, directory: str, config: Mapping[str, Any]) -> None:
+        self._archive, self._directory, self._config = archive, directory, config
+        self._read: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._bytes: dict[str, torch.Tensor] = {}
+        self._unread: dict[str, int] = {}
+        self._spare = SPARE_ENTRIES
+        for name, entry in config.items():
+            if entry["use_pickle"] is not False:
+                raise archive.refuse(
+                    f"the tensor {quoted(name)} is stored as a pickle",
+                    why="a pickle runs code when it is loaded; it was not opened",
+                    step="Store plain tensors: replace tensor subclasses and custom objects before torch.export.save.",
+                )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._config
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """The tensor of that name, contiguous.
+
+        Raises:
+            ReadError: where its bytes and its description do not agree, or its dtype is not supported.
+        """
+        entry = self._config[name]
+        path, meta = entry["path_name"], entry["tensor_meta"]
+        if not isinstance(path, str) or "/" in path:
+            raise self._archive.refuse(f"the tensor {quoted(name)} has no plain file name: {quoted(path)}", step=RESAVE)
+        if meta is None or meta["layout"] != STRIDED:
+            raise self._archive.refuse(
+                f"the tensor {quoted(name)} is not a plain strided tensor", step="Make it dense."
+            )
+        dtype = SCALAR_TYPES.get(meta["dtype"])
+        if dtype is None:
+            raise self._archive.refuse(
+                f"the tensor {quoted(name)} has an unsupported dtype (number {quoted(meta['dtype'])})",
+                why="real networks in float16, bfloat16, float32 or float64 are read",
+                step="Convert the model, then export it again.",
+            )
+        sizes = tuple(static(self._archive, size, f"the shape of {quoted(name)}") for size in meta["sizes"])
+        strides = tuple(static(self._archive, stride, f"a stride of {quoted(name)}") for stride in meta["strides"])
+        offset = static(self._archive, meta["storage_offset"], f"the offset of {quoted(name)}")
+        key = (path, dtype, sizes, strides, offset)
+        if key not in self._read:
+            self._read[key] = self._view(name, *key)
+        return self._read[key]
+
+    def _view(
+        self, name: str, path: str, dtype: torch.dtype, sizes: tuple[int, ...], strides: tuple[int, ...], offset: int
+    ) -> torch.Tensor:
+        entry = f"{self._directory}/{path}"
+        stored, rest = divmod(self._archive.size(entry) if entry in self._archive else 0, dtype.itemsize)
+        entries = prod(sizes)
+        extent = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1 if entries else 0
+        if len(sizes) != len(strides) or rest or extent > stored:
+            raise self._archive.refuse(
+                f"the tensor {quoted(name)} does not fit its bytes",
+                why=f"shape {sizes}, strides {strides}, offset {offset} of {dtype} need {extent * dtype.itemsize} "
+                f"bytes; {quoted(path)} has {stored * dtype.itemsize + rest}",
+                step=RESAVE,
+            )
+        covered = min(entries, self._unread.setdefault(path, stored))
+        self._unread[path] -= covered
+        self._spare -= entries - covered
+        if self._spare < 0:
+            raise self._archive.refuse(
+                f"the tensor {quoted(name)} unfolds {stored} stored entries to {entries}",
+                why="over the limit for views",
+            )
+        if not entries:
+            return torch.zeros(sizes, dtype=dtype)
+        if path not in self._bytes:
+            self._bytes[path] = torch.frombuffer(bytearray(self._archive.read(entry)), dtype=torch.uint8)
+        flat = self._bytes[path].ne(0) if dtype is torch.bool else self._bytes[path].view(dtype)
+        tensor = torch.as_strided(flat, sizes, strides, offset).contiguous()
+        if dtype.is_floating_point and not torch.isfinite(tensor).all():
+            raise self._archive.refuse(
+                f"the weight {quoted(name)} contains NaN or infinity",
+                why="no bound is true of a network with such a weight",
+                step="Retrain or repair the model, then export it again.",
+            )
+        return tensor
+
+
+def static(archive: Archive, size: Any, what: str) -> int:
+    """The number of a size that an archive writes as ``{"as_int": n}``.
+
+    Raises:
+        ReadError: where it is symbolic (the expression is not evaluated) or no natural number.
+    """
+    if isinstance(size, dict) and "as_expr" in size:
+        raise archive.refuse(
+            f"{what} is dynamic",
+            why="bounds are proved for one input size; a symbolic size is not evaluated",
+            step="Export with static shapes: torch.export.export(model, (example,)) without dynamic_shapes.",
+        )
+    number = size.get("as_int") if isinstance(size, dict) and len(size) == 1 else None
+    if type(number) is not int or not 0 <= number < 1 << 48:
+        raise archive.refuse(f"{what} is no natural number: {quoted(size)}", step=RESAVE)
+    return number
