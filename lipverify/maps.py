@@ -1,9 +1,9 @@
 """The vocabulary of graphs: linear maps, and nonlinear maps with slope intervals.
 
-A map is a value. It knows its shapes, holds its numbers in float64 (every float16, bfloat16 or float32 weight is exactly
-representable there) and says what it does through two functions: ``apply`` (its action on arrays, in numpy, written
-independently of torch so that importing a program can be cross-checked) and ``matrix`` (a linear map as a dense matrix).
-What it is *worth*, its norm, is the business of :mod:`lipverify.rigor`.
+A map is a value. It knows its shapes and holds its numbers in float64, which represents every float16, bfloat16 and
+float32 weight exactly. What it does is said by ``apply`` and ``adjoint_apply``: its action on arrays, in numpy, written
+independently of torch so that the import of a program can be cross-checked. What it is *worth*, its norm, is the
+business of :mod:`lipverify.rigor`.
 
 Shapes include every axis of the program's value; no axis is treated as a batch.
 """

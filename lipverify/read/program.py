@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-Value = torch.Tensor
+from lipverify.errors import LipverifyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Operation:
 
     Attributes:
         name: of the value that it computes, unique in the program.
-        target: its ATen name with overload, e.g. ``aten.addmm.default``.
+        target: its ATen name with overload, e.g. ``aten.addmm.default``, or ``getitem`` for one of several results.
         args, kwargs: Python scalars, strings, None, (nested) tuples of them, and :class:`Ref` for tensors.
         calls: the module calls around it, outermost first: ``("", "features", "features.0")``; the second call of one
             module reads ``"conv@1"``.
@@ -85,9 +85,7 @@ class Program:
         }
         values.update(zip(self.inputs, inputs, strict=True))
         for op in self.operations:
-            args = substitute(op.args, lambda ref: values[ref.name])
-            kwargs = {k: substitute(v, lambda ref: values[ref.name]) for k, v in op.kwargs.items()}
-            values[op.name] = aten(op.target)(*args, **kwargs)
+            values[op.name] = run(op, values, {self.dtype: like.dtype})
         return values
 
     def between(self, inputs: Mapping[str, tuple[int, ...]], outputs: Sequence[str]) -> Program:
@@ -113,6 +111,15 @@ class Program:
         return replace(self, inputs=dict(inputs), outputs=tuple(outputs), operations=operations, weights=weights)
 
 
+def run(op: Operation, values: Mapping[str, Any], dtypes: Mapping[Any, torch.dtype]) -> Any:
+    """One operation on values; an explicit dtype among its arguments is replaced by ``dtypes`` of it."""
+    args = substitute(op.args, lambda ref: values[ref.name])
+    kwargs = {k: substitute(v, lambda ref: values[ref.name]) for k, v in op.kwargs.items()}
+    if kwargs.get("dtype") in dtypes:
+        kwargs["dtype"] = dtypes[kwargs["dtype"]]
+    return args[0][args[1]] if op.target == "getitem" else aten(op.target)(*args, **kwargs)
+
+
 def aten(target: str) -> Callable[..., Any]:
     """The ATen operator of a name such as ``aten.addmm.default``.
 
@@ -125,6 +132,22 @@ def aten(target: str) -> Callable[..., Any]:
         if packet is not None and hasattr(packet, parts[2]):
             return getattr(packet, parts[2])
     raise ValueError(f"{target!r} is not an ATen operator of this torch ({torch.__version__})")
+
+
+def check_weights(program: Program) -> None:
+    """Refuse weights that are not finite real numbers.
+
+    Raises:
+        LipverifyError: naming the first such tensor.
+    """
+    for name, weight in program.weights.items():
+        where = program.weight_names.get(name, name)
+        if weight.is_complex():
+            raise LipverifyError(f"the weight {where} is complex ({weight.dtype}); only real networks are supported")
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise LipverifyError(
+                f"the weight {where} contains NaN or infinity; no bound is true of it: repair or retrain the model"
+            )
 
 
 def substitute(arg: Any, value: Callable[[Ref], Any]) -> Any:

@@ -1,0 +1,148 @@
+"""The cross-check of the graph against the program: every lowering rule is distrusted, at every import.
+
+The weights are replaced by small integers and the program is lowered again. Then every map, by its own definition in
+numpy, and the ATen operation that it stands for, by torch, get the same small integers and must return the same numbers:
+exactly, because all products and sums are integers below 2^53, except where the map divides or is not piecewise linear.
+Activations are also probed at every breakpoint and on both sides of it, and their slopes on a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from lipverify.errors import LipverifyError
+from lipverify.graph.fuse import pair
+from lipverify.graph.layer_graph import Node
+from lipverify.graph.lower import lower
+from lipverify.maps import Affine, Array, AveragePooling, Map, Opaque, Pointwise, Sum, apply
+from lipverify.read.program import Operation, Program, run
+
+TOLERANCE = 2.0**-40
+SEED = 20220713
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class CrossCheckError(LipverifyError):
+    """A map does not do what the program does: a bug in lipverify. No bound is computed."""
+
+
+def crosscheck(program: Program, nodes: Mapping[str, Node]) -> None:
+    """Compare every node with its operation on signed integers and, where roots or divisors need it, positive ones.
+
+    Raises:
+        CrossCheckError: where they differ, or where a node could not be compared.
+    """
+    pending = {name: node for name, node in nodes.items() if not isinstance(node.map, Opaque)}
+    for lowest in (-3, 1):
+        if not pending:
+            return
+        rng = np.random.default_rng(SEED)
+        override = {
+            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape)).astype(np.float64))
+            for name, w in program.weights.items()
+            if w.is_floating_point()
+        }
+        pending = _compare(program, pending, override, rng)
+    if pending:
+        raise CrossCheckError(
+            f"{', '.join(pending)} could not be compared with the program on integer weights; please report this model"
+        )
+
+
+def _compare(
+    program: Program, pending: dict[str, Node], override: Mapping[str, torch.Tensor], rng: np.random.Generator
+) -> dict[str, Node]:
+    """What could not be compared under these weights."""
+    probe = _with_weights(program, override)
+    lowered = lower(probe)
+    constants = _constants(probe)
+    by_name = {op.name: op for op in program.operations}
+    left = {}
+    for name, node in pending.items():
+        other = lowered.get(name)
+        if other is None or type(other.map) is not type(node.map) or other.inputs != node.inputs:
+            left[name] = node
+            continue
+        shapes = {i: lowered[i].map.output_shape if i in lowered else program.inputs[i] for i in node.inputs}
+        inputs = {i: rng.integers(-3, 4, size=shape).astype(np.float64) for i, shape in shapes.items()}
+        if isinstance(node.map, Pointwise):
+            probe_activation(name, node.map, inputs[node.inputs[0]])
+        values = constants | {i: torch.from_numpy(x) for i, x in inputs.items()}
+        op = by_name[name]
+        expected = _run(op, values)
+        if not np.isfinite(expected).all():
+            left[name] = node
+            continue
+        _same(name, op.target, act(other.map, [inputs[i] for i in node.inputs]), expected, _exact(other.map))
+        before = lowered.get(node.inputs[0])
+        both = before and pair(before.map, other.map)
+        if both:
+            x = rng.integers(-3, 4, size=both.input_shape).astype(np.float64)
+            middle = torch.from_numpy(_run(by_name[before.name], constants | {before.inputs[0]: torch.from_numpy(x)}))
+            _same(name, f"pad and {op.target}", apply(both, x), _run(op, constants | {before.name: middle}), True)
+    return left
+
+
+def act(map_: Map, inputs: list[Array]) -> Array:
+    """The action of any map of the vocabulary on its inputs, by its definition."""
+    if isinstance(map_, Sum):
+        return sum((s * x for s, x in zip(map_.signs, inputs, strict=True)), np.zeros(map_.shape))
+    return apply(map_, inputs[0])
+
+
+def probe_activation(name: str, map_: Pointwise, x: Array) -> None:
+    """Fill ``x`` with the breakpoints, their neighbours and a grid; check the slopes of ``map_`` on it.
+
+    Raises:
+        CrossCheckError: where a difference quotient is outside the slope interval.
+    """
+    points = [p for b in map_.breakpoints for p in (np.nextafter(b, -np.inf), b, np.nextafter(b, np.inf), b - 1, b + 1)]
+    grid = np.unique(np.concatenate([points, np.linspace(-12, 12, 241)]))
+    low, high = (float(s) for s in map_.slopes)
+    apart = grid[np.concatenate([[True], np.diff(grid) > 1e-3])]
+    quotients = np.diff(map_.function(apart)) / np.diff(apart)
+    if quotients.min() < low - 1e-9 or quotients.max() > high + 1e-9:
+        raise CrossCheckError(f"{name}: {map_.name} has slopes outside [{low}, {high}]; please report this model")
+    flat = x.reshape(-1)
+    flat[:] = np.resize(grid, flat.shape)
+
+
+def _same(name: str, target: str, found: Array, expected: Array, exact: bool) -> None:
+    difference = np.abs(found - expected) if found.shape == expected.shape else np.array(np.inf)
+    allowed = 0.0 if exact else TOLERANCE * (1 + np.abs(expected).max(initial=0.0))
+    if not difference.max(initial=0.0) <= allowed:
+        raise CrossCheckError(
+            f"{name} ({target}): the map in the graph differs from the program by {difference.max()} on integers; "
+            "this is a bug in lipverify, no bound is computed: please report this model"
+        )
+
+
+def _exact(map_: Map) -> bool:
+    if isinstance(map_, Pointwise):
+        return map_.name in ("relu", "abs")
+    if not isinstance(map_, Affine):
+        return True
+    numbers = [getattr(map_.linear, f, None) for f in ("weight", "kernel", "factor")] + [map_.bias]
+    return not isinstance(map_.linear, AveragePooling) and all(n is None or n.radius is None for n in numbers)
+
+
+def _with_weights(program: Program, override: Mapping[str, torch.Tensor]) -> Program:
+    return Program(
+        program.inputs, torch.float64, {**program.weights, **override}, {}, program.operations, program.outputs
+    )
+
+
+def _constants(program: Program) -> dict[str, torch.Tensor]:
+    """Every value that depends on weights alone, computed by torch in float64."""
+    values = {n: w.to(torch.float64) if w.is_floating_point() else w for n, w in program.weights.items()}
+    for op in program.operations:
+        if all(r in values for r in op.references):
+            values[op.name] = run(op, values, dict.fromkeys(FLOATS, torch.float64))
+    return values
+
+
+def _run(op: Operation, values: Mapping[str, torch.Tensor]) -> Array:
+    return run(op, values, dict.fromkeys(FLOATS, torch.float64)).detach().numpy()

@@ -1,0 +1,77 @@
+"""Regions: the part of a program that belongs to each call of each module, as a graph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lipverify.graph.crosscheck import crosscheck
+from lipverify.graph.fuse import fuse
+from lipverify.graph.layer_graph import LayerGraph, Node, Region
+from lipverify.graph.lower import lower
+from lipverify.maps import Affine, Opaque, Shape
+from lipverify.read.program import Program
+
+
+def regions(program: Program) -> dict[str, Region]:
+    """Every region by path, the whole program ("") first, then module calls in the order of their first operation.
+
+    A module whose operations compute weights only, or that has none (an identity), has no region.
+
+    Raises:
+        CrossCheckError: where a lowered map does not do what the program does.
+    """
+    nodes = lower(program)
+    crosscheck(program, nodes)
+    merged: dict[tuple[int, int], Affine] = {}
+    where = {op.name: op.calls for op in program.operations}
+    members: dict[str, list[str]] = {"": list(nodes)}
+    for name in nodes:
+        for call in where[name][1:]:
+            members.setdefault(call, []).append(name)
+    return {path: _region(path, inside, program, nodes, where, merged) for path, inside in members.items()}
+
+
+def _region(
+    path: str,
+    inside: Sequence[str],
+    program: Program,
+    nodes: Mapping[str, Node],
+    where: Mapping[str, tuple[str, ...]],
+    merged: dict[tuple[int, int], Affine],
+) -> Region:
+    own = set(inside)
+    inputs = list(dict.fromkeys(i for name in inside for i in nodes[name].inputs if i not in own))
+    if path == "":
+        inputs, outputs = list(program.inputs), list(dict.fromkeys(program.outputs))
+    else:
+        read_outside = {i for name, node in nodes.items() if name not in own for i in node.inputs} | set(
+            program.outputs
+        )
+        outputs = [name for name in inside if name in read_outside]
+    if len(inputs) != 1 or len(outputs) != 1:
+        return Region(
+            path, None, None, f"it has {len(inputs)} inputs and {len(outputs)} outputs, not one of each"
+        )
+    shape = nodes[inputs[0]].map.output_shape if inputs[0] in nodes else program.inputs[inputs[0]]
+    part = _between(inputs[0], shape, outputs[0], nodes)
+    if part is None:
+        return Region(path, None, None, "its output does not depend on its input")
+    original = program.between({inputs[0]: shape}, outputs)
+    unsupported = None
+    for name, node in part.nodes.items():
+        if isinstance(node.map, Opaque):
+            unsupported = f"{node.map.operation} in {where[name][-1] or 'the model'}: {node.map.reason}"
+            break
+    return Region(path, fuse(part, merged), original, unsupported)
+
+
+def _between(start: str, shape: Shape, end: str, nodes: Mapping[str, Node]) -> LayerGraph | None:
+    needed, stack = set[str](), [end]
+    while stack:
+        name = stack.pop()
+        if name in nodes and name not in needed and name != start:
+            needed.add(name)
+            stack.extend(nodes[name].inputs)
+    inside = {name: node for name, node in nodes.items() if name in needed}
+    reads = {i for node in inside.values() for i in node.inputs} | {end}
+    return LayerGraph(start, shape, inside, end) if start in reads else None
