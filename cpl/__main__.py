@@ -1,0 +1,5 @@
+"""python -m cpl"""
+
+from cpl.cli import main
+
+main()

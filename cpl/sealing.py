@@ -1,0 +1,169 @@
+"""Sealing: from a trained model, whose step sizes are proxies, to one whose layers are bounded from above.
+
+    sealed = cpl.seal(model, (1, 8, 8))
+
+The copy keeps the module paths. Its record holds for these weights, this input size and this dtype; after any change
+the seal is void, and evaluation and export refuse.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from cpl import checks
+from cpl.errors import SealError
+from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear, NormalizedLinear
+from cpl.sealed import SEALED, LayerSeal, digest, dtype_name
+from cpl.shrink import given, shrink
+
+TRAINABLE = (ConvexPotentialLinear, ConvexPotentialConv2d, NormalizedLinear)
+DTYPES = (torch.float32, torch.float64)
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a model was sealed for.
+
+    Attributes:
+        input_shape: of one input, without the batch.
+        dtype: of weights and inputs.
+        digest: sha256 over all parameters and buffers of the model.
+        layers: one entry per sealed layer, in module order.
+    """
+
+    input_shape: tuple[int, ...]
+    dtype: str
+    digest: str
+    layers: tuple[LayerSeal, ...]
+
+
+def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Tensor] | None = None) -> Model:
+    """Returns a sealed copy of the model in eval mode; module paths stay the same and the model itself is not changed.
+
+    Args:
+        model: holds at least one cpl layer with weights; parameters all float32 or all float64, on CPU.
+        input_shape: shape of one input, without the batch.
+        stored: tensors of an already sealed model by name (e.g. 'trunk.conv1.V'), to be used bit for bit instead of
+            those that the model's weights would give. Their bounds are computed again, never believed.
+
+    Returns:
+        The copy; `seal_of` gives its record. What is not a cpl layer is copied as it is, and nothing is claimed of it.
+
+    Raises:
+        SealError: nothing to seal, mixed or unsupported dtypes, NaN or Inf, a layer not reached or called with
+        several sizes, or stored
+            tensors that violate their bound.
+        ArgumentError: if the shape is not one.
+    """
+    input_shape = checks.int_shape(input_shape, name="input_shape", where="seal")
+    dtype = _dtype(model)
+    shapes = _input_shapes(model, input_shape, dtype)
+    sealed = copy.deepcopy(model)
+    for path, module in model.named_modules():
+        if not isinstance(module, TRAINABLE):
+            continue
+        pair = None if stored is None else given(stored, module, path)
+        replacement = shrink(module, path, shapes[path], pair)
+        if not path:
+            sealed = cast(Model, replacement)
+        else:
+            sealed.set_submodule(path, replacement)
+    sealed.eval()
+    layers = tuple(module.seal for module in sealed.modules() if isinstance(module, SEALED))
+    object.__setattr__(sealed, "cpl_seal", Seal(input_shape, dtype_name(dtype), digest(sealed.state_dict()), layers))
+    return sealed
+
+
+def seal_of(model: nn.Module) -> Seal:
+    """Returns the record of a sealed model after checking that it still holds.
+
+    Raises:
+        SealError: the model was never sealed, or a weight, a layer or the dtype has changed since.
+    """
+    record = getattr(model, "cpl_seal", None)
+    if not isinstance(record, Seal):
+        raise SealError(
+            "the model is not sealed",
+            where=type(model).__name__,
+            why="its step sizes are training proxies",
+            next_step="call cpl.seal(model, input_shape)",
+        )
+    found = {module.seal.path: module for module in model.modules() if isinstance(module, SEALED)}
+    for layer in record.layers:
+        module = found.pop(layer.path, None)
+        if module is None or module.seal != layer:
+            raise _void(layer.path, "the sealed layer was replaced or removed")
+        state = module.state_dict()
+        if any(dtype_name(tensor.dtype) != layer.dtype for tensor in state.values()):
+            raise _void(layer.path, f"the dtype is no longer {layer.dtype}")
+        if digest(state) != layer.digest:
+            raise _void(layer.path, "its weights have changed")
+    if found or digest(model.state_dict()) != record.digest:
+        raise _void(next(iter(found), ""), "weights or layers outside the sealed layers have changed")
+    return record
+
+
+def _void(path: str, why: str) -> SealError:
+    return SealError(
+        "the seal is void",
+        where=path or "the model",
+        why=why,
+        next_step="seal the trained model again: cpl.seal(model, input_shape)",
+    )
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    if (
+        len(dtypes) != 1
+        or not dtypes <= set(DTYPES)
+        or not any(isinstance(module, TRAINABLE) for module in model.modules())
+    ):
+        raise SealError(
+            "the model cannot be sealed",
+            where=type(model).__name__,
+            why=f"it needs cpl layers and weights of one dtype, float32 or float64; found {sorted(map(str, dtypes))}",
+            next_step="build it from cpl layers, and convert it with .float() or .double()",
+        )
+    return dtypes.pop()
+
+
+def _input_shapes(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, tuple[int, ...]]:
+    """The input shape of every cpl layer, from one forward pass of a copy."""
+    probe = copy.deepcopy(model).train()
+    seen: dict[str, set[tuple[int, ...]]] = {}
+    for path, module in probe.named_modules():
+        if isinstance(module, TRAINABLE):
+            seen[path] = set()
+            module.register_forward_pre_hook(functools.partial(_note, seen[path]))
+    try:
+        with torch.no_grad():
+            probe(torch.zeros(1, *input_shape, dtype=dtype))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise SealError(
+            "the model does not accept this input shape",
+            where=str(input_shape),
+            why=str(error).strip().splitlines()[0],
+            next_step="pass the shape of one input as the model was trained on, without the batch",
+        ) from error
+    for path, shapes in seen.items():
+        if len(shapes) != 1:
+            raise SealError(
+                f"the layer is called with {len(shapes)} input shapes",
+                where=path,
+                why="a seal holds for exactly one",
+                next_step="use one module per size, and remove layers that are never called",
+            )
+    return {path: shapes.pop() for path, shapes in seen.items()}
+
+
+def _note(seen: set[tuple[int, ...]], _module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    seen.add(tuple(arguments[0].shape[1:]))

@@ -1,0 +1,141 @@
+"""From trained weights to stored ones: one rule per layer, each bounding the tensor that is stored and no other.
+
+Blocks: V = fl(c W) with c such that upper(V)^2 <= 2 (1 - 2^-20), upper being Gram iteration *on the stored, rounded
+V*, so the rounding to float32 is inside the bound and not beside it. Rows: w_i scaled to norm 1 - 2^-20, rounded, and
+checked: the squares of float32 numbers are exact in float64 and `math.fsum` adds them with one rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cpl.errors import SealError
+from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear, NormalizedLinear
+from cpl.norms import gram_upper_conv, gram_upper_dense
+from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedNormalizedLinear, digest, dtype_name
+
+SHRINK = 2.0**-20
+BLOCK_LIMIT = math.sqrt(2 * (1 - SHRINK)) * (1 - 2.0**-50)
+
+Pair = tuple[Tensor, Tensor]
+
+
+@functools.singledispatch
+def shrink(module: nn.Module, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+    raise SealError(
+        "no rule seals this layer",
+        where=path,
+        why=f"{type(module).__name__} is unknown",
+        next_step="register a rule with cpl.shrink.shrink",
+    )
+
+
+@shrink.register
+def _(module: ConvexPotentialLinear, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+    tensor, bias, upper = _block(module.weight, module.bias, path, stored, gram_upper_dense)
+    return SealedLinear(tensor, bias, seal=_record(path, "block", shape, upper, V=tensor, bias=bias))
+
+
+@shrink.register
+def _(module: ConvexPotentialConv2d, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+    upper_of = functools.partial(gram_upper_conv, size=(shape[1], shape[2]), padding_mode=module.padding_mode)
+    tensor, bias, upper = _block(module.weight, module.bias, path, stored, upper_of)
+    record = _record(path, "block", shape, upper, V=tensor, bias=bias)
+    return SealedConv2d(tensor, bias, padding_mode=module.padding_mode, seal=record)
+
+
+@shrink.register
+def _(module: NormalizedLinear, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+    weight, bias = _finite(module.weight, path), _finite(module.bias, path)
+    if stored is None:
+        rows = weight.double()
+        rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(2.0**-1000)
+        rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(0.5) * (1 - SHRINK)
+        weight = rows.to(weight.dtype)
+    else:
+        weight, bias = (_finite(tensor, path) for tensor in _like(stored, (weight, bias), path))
+    square = max(math.fsum(entry * entry for entry in row) for row in weight.double().tolist())
+    if square > 1 - 2.0**-40:
+        raise _exceeds(path, f"a row has norm {math.sqrt(square):.17g} > 1")
+    return SealedNormalizedLinear(
+        weight, bias, seal=_record(path, "rows", shape, math.sqrt(square), weight=weight, bias=bias)
+    )
+
+
+TRAINABLE = (ConvexPotentialLinear, ConvexPotentialConv2d, NormalizedLinear)
+
+
+def _block(
+    weight: Tensor, bias: Tensor, path: str, stored: Pair | None, upper_of: Callable[[Tensor], float]
+) -> tuple[Tensor, Tensor, float]:
+    """(V, b', upper): V = fl(c W), b' = fl(c b), upper(V) <= sqrt(2 (1 - 2^-20)); or the stored pair, if it keeps that."""
+    weight, bias = _finite(weight, path), _finite(bias, path)
+    if stored is not None:
+        tensor, offset = (_finite(item, path) for item in _like(stored, (weight, bias), path))
+        upper = upper_of(tensor)
+        if upper > BLOCK_LIMIT:
+            raise _exceeds(path, f"||V|| may be {upper:.9g} > sqrt(2 (1 - 2^-20))")
+        return tensor, offset, upper
+    upper = upper_of(weight)
+    if upper == 0.0:  # W = 0 is the identity whatever h
+        return weight, bias, 0.0
+    scale = BLOCK_LIMIT / upper
+    while True:
+        tensor = (weight.double() * scale).to(weight.dtype)
+        upper = upper_of(tensor)
+        if upper <= BLOCK_LIMIT:
+            return tensor, _finite((bias.double() * scale).to(bias.dtype), path), upper
+        scale *= BLOCK_LIMIT / upper * (1 - 2.0**-26)
+
+
+def _record(path: str, kind: str, shape: tuple[int, ...], upper: float, **tensors: Tensor) -> LayerSeal:
+    dtype = dtype_name(next(iter(tensors.values())).dtype)
+    return LayerSeal(path, kind, shape, dtype, upper, digest(tensors))
+
+
+def _exceeds(path: str, why: str) -> SealError:
+    return SealError(
+        "a stored tensor violates its bound",
+        where=path,
+        why=why,
+        next_step="do not use this file; export the model again",
+    )
+
+
+def _like(stored: Pair, expected: Pair, path: str) -> tuple[Tensor, Tensor]:
+    for found, wanted in zip(stored, expected, strict=True):
+        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise SealError(
+                f"a stored tensor is {tuple(found.shape)} {found.dtype}, not {tuple(wanted.shape)} {wanted.dtype}",
+                where=path,
+                why="it belongs to another architecture",
+                next_step="rebuild the model with the configuration stored beside it",
+            )
+    return stored
+
+
+def _finite(tensor: Tensor, path: str) -> Tensor:
+    if not bool(torch.isfinite(tensor).all()):
+        raise SealError(
+            "a weight is NaN or Inf",
+            where=path,
+            why="no bound holds for it",
+            next_step="inspect the training run, or scale the weights",
+        )
+    return tensor.detach().clone()
+
+
+def given(stored: Mapping[str, Tensor], module: nn.Module, path: str) -> Pair:
+    names = ("weight", "bias") if isinstance(module, NormalizedLinear) else ("V", "bias")
+    try:
+        first, second = (stored[f"{path}.{name}".lstrip(".")] for name in names)
+    except KeyError as error:
+        raise SealError(
+            "a stored tensor is missing", where=path, why=f"no tensor {error}", next_step="export the model again"
+        ) from error
+    return first, second
