@@ -1,0 +1,50 @@
+"""Exact numbers from their text."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from lipverify.errors import ClaimError, quoted
+
+MAX_DIGITS = 1000
+MAX_EXPONENT = 400
+_DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?", re.ASCII)
+_RATIO = re.compile(r"(\d{1,40})/(\d{1,40})", re.ASCII)
+
+
+def parse_rational(text: str, what: str = "the number") -> Fraction:
+    """The exact non-negative rational that a decimal (``0.5``, ``1e-3``) or a ratio (``36/255``) spells.
+
+    No binary floating point is involved. Length and exponent are limited before anything is computed.
+
+    Args:
+        text: the number as it was written.
+        what: names it in messages.
+
+    Raises:
+        ClaimError: with the reason, for anything else.
+
+    >>> parse_rational("0.1"), parse_rational("8/255")
+    (Fraction(1, 10), Fraction(8, 255))
+    """
+    step = "Write a plain decimal such as 1, 0.5 or 1e-3, or a ratio such as 36/255."
+    if len(text) > MAX_DIGITS:
+        why = f"it is {len(text)} characters long, over the limit of {MAX_DIGITS}"
+        raise ClaimError(f"{what} {quoted(text, 30)} is too long", why=why, step=step)
+    text = text.strip()
+    if ratio := _RATIO.fullmatch(text):
+        if int(ratio[2]) == 0:
+            raise ClaimError(f"{what} {quoted(text)} divides by zero", step=step)
+        return Fraction(int(ratio[1]), int(ratio[2]))
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is None or not (decimal[2] or decimal[3]):
+        why = "NaN and infinity bound nothing" if text.lower().lstrip("+-")[:3] in ("nan", "inf") else ""
+        raise ClaimError(f"{what} {quoted(text, 40)} is not a number", why=why, step=step)
+    sign, whole, fraction, exponent = (group or "" for group in decimal.groups())
+    if abs(int(exponent or "0")) > MAX_EXPONENT:
+        raise ClaimError(f"{what} {quoted(text, 40)} has an exponent beyond {MAX_EXPONENT}", step=step)
+    value = Fraction(int((whole + fraction) or "0")) * Fraction(10) ** (int(exponent or "0") - len(fraction))
+    if sign == "-" and value:
+        raise ClaimError(f"{what} {quoted(text, 40)} is negative", why="no Lipschitz constant is negative", step=step)
+    return value
