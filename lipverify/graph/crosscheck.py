@@ -1,7 +1,7 @@
 """The cross-check of the graph against the program: every lowering rule is distrusted, at every import.
 
 The weights are replaced by small integers and the program is lowered again. Then every map, by its own definition in
-numpy, and the ATen operation that it stands for, by torch, get the same small integers and must return the same numbers:
+numpy, and the ATen operation that it stands for, by torch, get the same small integers and must return equal numbers:
 exactly, because all products and sums are integers below 2^53, except where the map divides or is not piecewise linear.
 Activations are also probed at every breakpoint and on both sides of it, and their slopes on a grid.
 """

@@ -63,7 +63,7 @@ def fold(program: Program) -> tuple[dict[str, Enclosure], dict[str, str]]:
         if not weight.is_floating_point() and np.abs(array).max(initial=0.0) >= 2.0**53:
             refused[name] = f"the integer weight {name} is beyond float64"
         else:
-            known[name] = Enclosure(np.ascontiguousarray(array))
+            known[name] = Enclosure(np.asarray(array, order="C"))
     for op in program.operations:
         if all(r in known or r in refused for r in op.references):
             bad = next((r for r in op.references if r in refused), None)
@@ -107,13 +107,14 @@ def enclose(ends: Interval) -> Enclosure:
     Raises:
         NotFoldable: where an end is not finite.
     """
-    low, high = (np.ascontiguousarray(end, dtype=np.float64) for end in ends)
+    low, high = (np.asarray(end, dtype=np.float64, order="C") for end in ends)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise NotFoldable("arithmetic on weights that overflows or divides by an interval around zero")
     if np.array_equal(low, high):
         return Enclosure(low)
     middle = low + (high - low) / 2
-    return Enclosure(middle, _up(np.maximum(_up(high - middle), _up(middle - low))))
+    radius = _up(np.maximum(_up(high - middle), _up(middle - low)))
+    return Enclosure(np.asarray(middle), np.asarray(radius))
 
 
 def _up(x: Array) -> Array:
@@ -209,7 +210,7 @@ def _rearrange(op: Operation, known: dict[str, Enclosure]) -> Enclosure:
     def run(array: Array) -> Array:
         args = substitute(op.args, lambda ref: torch.from_numpy(array))
         kwargs = {k: v for k, v in op.kwargs.items() if k not in ("memory_format", "dtype", "layout", "device")}
-        return np.ascontiguousarray(aten(op.target)(*args, **kwargs).numpy())
+        return np.asarray(aten(op.target)(*args, **kwargs).numpy(), order="C")
 
     if len(op.references) != 1:
         raise NotFoldable(f"{op.target} of {len(op.references)} weights")
