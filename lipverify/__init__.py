@@ -1,0 +1,52 @@
+"""lipverify: is a trained network as Lipschitz as it claims to be? Layer by layer, with bounds that survive rounding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lipverify.audit import RegionReport, Report, audit
+    from lipverify.claims import Claim, read_claims
+    from lipverify.errors import LipverifyError
+    from lipverify.evidence import Evidence, Rigor, Witness
+    from lipverify.read import read
+    from lipverify.verdict import Verdict
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "audit": "audit",
+    "Report": "audit",
+    "RegionReport": "audit",
+    "Claim": "claims",
+    "read_claims": "claims",
+    "LipverifyError": "errors",
+    "Evidence": "evidence",
+    "Rigor": "evidence",
+    "Witness": "evidence",
+    "read": "read",
+    "Verdict": "verdict",
+}
+
+__all__ = [
+    "Claim",
+    "Evidence",
+    "LipverifyError",
+    "RegionReport",
+    "Report",
+    "Rigor",
+    "Verdict",
+    "Witness",
+    "audit",
+    "read",
+    "read_claims",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: ``lipverify --help`` does not wait for torch."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"lipverify.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'lipverify' has no attribute {name!r}")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from os import PathLike, fspath
+from typing import Any
 
-from lipverify.claims import Claim, NormPair
+import numpy as np
+import torch
+from torch import nn
+
+from lipverify.claims import L2, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims
+from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Evidence
-from lipverify.verdict import Mismatch, Verdict
+from lipverify.graph import Region, regions, trace
+from lipverify.read import Program, read
+from lipverify.read.calls import split_call
+from lipverify.verdict import Mismatch, Verdict, judge
+from lipverify.verifiers import BUILT_IN, Problem, Verifier, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +32,7 @@ class RegionReport:
         norms: the norm pair of every bound here.
         claim: what was claimed, or None.
         verdict: None without a claim.
-        lower, upper: the best rigorous bounds on the whole space (None: none).
+        lower, upper: the best rigorous bounds (None: none); the upper one holds on the whole space.
         rule: method of the best rigorous upper bound, or of the refuting lower bound.
         evidence: one per verifier.
         mismatches: contradictions found here.
@@ -72,6 +85,205 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 all PROVED; 1 any REFUTED or CONFLICT; 3 something UNDECIDED or UNSUPPORTED, or nothing was claimed."""
-        if any(r.verdict in (Verdict.REFUTED, Verdict.CONFLICT) for r in self.regions):
+        verdicts = {r.verdict for r in self.regions if r.claim is not None}
+        if verdicts & {Verdict.REFUTED, Verdict.CONFLICT} or any(m.kind == "rigorous" for m in self.mismatches):
             return 1
-        return 0 if self.regions and all(r.verdict is Verdict.PROVED for r in self.regions) else 3
+        return 0 if verdicts == {Verdict.PROVED} else 3
+
+
+def audit(
+    model: nn.Module | Program | str | PathLike[str],
+    inputs: Any = None,
+    *,
+    claims: Iterable[Claim | Mapping[str, Any]] | None = None,
+    verifiers: Sequence[str | Verifier] | None = None,
+    radius: Fraction | int | str | None = None,
+    trusted: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[str, str], None] = lambda path, verifier: None,
+    name: str | None = None,
+) -> Report:
+    """Judge claims about a network's Lipschitz constants, layer by layer.
+
+    Args:
+        model: a module in eval mode (then ``inputs`` are needed, to trace it), a program, or the path of a model file.
+        inputs: a tensor or array of inputs, shape (k, *one input without its batch axis). Local bounds are taken around
+            them, and the search for witnesses starts there.
+        claims: mappings such as ``{"layer": "features.0", "bound": "1"}`` or :class:`Claim` values; None takes the claims
+            that came inside the model file, if any. Without claims every region gets its bounds and no verdict.
+        verifiers: names (``spectral``, ``sdp``, ``propagation``, ``witness``, ``package.module:Name``) or verifiers; all
+            built-in ones by default.
+        radius: l2 radius of the balls around ``inputs``, in each region's own input space.
+        trusted: names of third-party verifiers whose rigor is believed; of all others the bounds count as numeric.
+        seed: of every random choice.
+        progress: called with the region's path and the verifier's name before each run.
+        name: of the model, in the report.
+
+    Raises:
+        LipverifyError: for a model that cannot be read or traced, claims about layers that do not exist, unusable inputs.
+    """
+    start = time.perf_counter()
+    program = _program(model, inputs)
+    samples = _samples(program, inputs)
+    if claims is None and "claims.json" in program.extra:
+        claims = parse_claims(program.extra["claims.json"], "the claims inside the model")
+    claimed = None if claims is None else as_claims(claims)
+    chosen = [load(v, trusted=v in trusted) if isinstance(v, str) else v for v in verifiers or BUILT_IN]
+    found = regions(program)
+    if claimed is not None:
+        check_layers(claimed, [*program.modules, *found])
+    centers = _centers(program, found, samples)
+    rows = []
+    for path, region, norms, claim in _questions(found, claimed, program.modules):
+        problem = Problem(
+            region,
+            norms,
+            claim.bound if claim else None,
+            centers.get(path),
+            None if radius is None else Fraction(radius),
+            _domain(claim, region),
+            seed,
+        )
+        evidence = []
+        for verifier in chosen:
+            progress(path, verifier.name)
+            evidence.append(_run(verifier, problem))
+        rows.append(_row(problem, claim, tuple(evidence)))
+    return Report(
+        name or (type(model).__name__ if isinstance(model, nn.Module) else _named(model)),
+        "real",
+        tuple(rows),
+        tuple(_notes(program)),
+        time.perf_counter() - start,
+    )
+
+
+def _program(model: Any, inputs: Any) -> Program:
+    if isinstance(model, Program):
+        return model
+    if isinstance(model, nn.Module):
+        if inputs is None:
+            raise LipverifyError(
+                "a live module needs an example input",
+                why="its operations are known only once it is traced",
+                step="Pass inputs=..., one input or more, batch axis first.",
+            )
+        return trace(model, torch.as_tensor(inputs)[:1])
+    if isinstance(model, str | PathLike):
+        return read(model)
+    raise LipverifyError(
+        f"{type(model).__name__} is no model", step="Pass a torch.nn.Module, a Program or a file's path."
+    )
+
+
+def _named(model: Any) -> str:
+    return fspath(model) if isinstance(model, str | PathLike) else "program"
+
+
+def _samples(program: Program, inputs: Any) -> list[torch.Tensor]:
+    """Every given input in float64, in the shape that the program reads."""
+    if inputs is None or len(program.inputs) != 1:
+        return []
+    ((_, shape),) = program.inputs.items()
+    given = torch.as_tensor(inputs).detach()
+    if given.is_complex() or given.ndim == 0 or not bool(torch.isfinite(given).all()):
+        raise LipverifyError(
+            "the inputs are complex, without axes, or contain NaN or infinity", step="Pass real numbers."
+        )
+    each = shape[1:] if shape[0] == 1 else shape
+    if tuple(given.shape) == shape:
+        given = given.unsqueeze(0)
+    elif tuple(given.shape[1:]) != each or not len(given):
+        raise LipverifyError(
+            f"the inputs have shape {tuple(given.shape)}",
+            why=f"one input of the model has shape {each}",
+            step=f"Pass an array of shape (k, {', '.join(map(str, each))}) with k >= 1.",
+        )
+    return [x.to(torch.float64).reshape(shape) for x in given]
+
+
+def _centers(program: Program, found: Mapping[str, Region], samples: list[torch.Tensor]) -> dict[str, np.ndarray]:
+    """What the given inputs become at the input of every region, on the original program."""
+    starts = {path: next(iter(r.program.inputs)) for path, r in found.items() if r.program is not None}
+    if not samples or not starts:
+        return {}
+    try:
+        with torch.no_grad():
+            runs = [{n: v for n, v in program.values(x).items() if n in set(starts.values())} for x in samples]
+    except (RuntimeError, NotImplementedError, ValueError):  # an operation that cannot run here: no local bounds
+        return {}
+    return {path: np.stack([run[start].numpy() for run in runs]) for path, start in starts.items()}
+
+
+def _questions(
+    found: Mapping[str, Region], claimed: Sequence[Claim] | None, modules: Sequence[str]
+) -> list[tuple[str, Region, NormPair, Claim | None]]:
+    """What to ask: every call of every claimed layer and the whole; without claims every region."""
+    if claimed is None:
+        return [(path, region, L2, None) for path, region in found.items()]
+    asked = []
+    for claim in claimed:
+        paths = [p for p in found if p == claim.layer or split_call(p, modules)[0] == claim.layer]
+        missing = Region(claim.layer, None, None, "no operation of the traced program belongs to it")
+        asked += [(p, found[p], claim.norms, claim) for p in paths] or [(claim.layer, missing, claim.norms, claim)]
+    if not any(path == "" for path, *_ in asked):
+        asked.append(("", found[""], L2, None))
+    return asked
+
+
+def _domain(claim: Claim | None, region: Region) -> Any:
+    if claim is None or claim.domain is None or region.program is None:
+        return None
+    shape = next(iter(region.program.inputs.values()))
+    if claim.domain.center.size != np.prod(shape):
+        raise ClaimError(
+            f"the claim on layer {quoted(claim.layer)} has a ball around a point of shape {claim.domain.center.shape}",
+            why=f"the layer's input has shape {shape}",
+            step="Give the center in the layer's own input space.",
+        )
+    return claim.domain
+
+
+def _run(verifier: Verifier, problem: Problem) -> Evidence:
+    start = time.perf_counter()
+    try:
+        return verifier.verify(problem)
+    except LipverifyError:
+        raise
+    except Exception as error:  # a verifier that fails says nothing; the others still speak
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Evidence(verifier.name, reason=f"it failed ({why})", seconds=time.perf_counter() - start)
+
+
+def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) -> RegionReport:
+    region = problem.region
+    verdict, mismatches = judge(region.path, claim, evidence, region.unsupported)
+    uppers = [e for e in evidence if e.rigor.proves and e.upper is not None and not e.local]
+    lowers = [e for e in evidence if e.rigor.proves and e.lower is not None]
+    upper = min(uppers, key=lambda e: e.upper or 0, default=None)
+    lower = max(lowers, key=lambda e: e.lower or 0, default=None)
+    deciding = lower if verdict is Verdict.REFUTED else upper
+    reason = None
+    if verdict in (None, Verdict.UNSUPPORTED):
+        reason = region.unsupported
+    elif verdict is Verdict.UNDECIDED:
+        reason = "no proved bound reaches the claim" if upper or lower else "no verifier gave a proved bound"
+    return RegionReport(
+        region.path,
+        problem.norms,
+        claim,
+        verdict,
+        lower.lower if lower else None,
+        upper.upper if upper else None,
+        deciding.method if deciding else "",
+        evidence,
+        mismatches,
+        reason,
+        next(iter(region.program.inputs.values())) if region.program else None,
+    )
+
+
+def _notes(program: Program) -> list[str]:
+    read_by = {r for op in program.operations for r in op.references} | set(program.outputs)
+    unused = sorted(program.weight_names.get(n, n) for n in program.weights if n not in read_by)
+    return [f"weights that no operation reads: {', '.join(map(quoted, unused))}"] if unused else []

@@ -41,7 +41,7 @@ class Enclosure:
         return self.midpoint.shape
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Dense:
     """x -> x W^T on the last axis; ``weight`` W has shape (out, in)."""
 
@@ -53,7 +53,7 @@ class Dense:
         return (*self.input_shape[:-1], self.weight.shape[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Convolution:
     """Stride-1 two-dimensional cross-correlation of (N, C, H, W) with ``kernel`` (out, in, kh, kw).
 
@@ -74,7 +74,7 @@ class Convolution:
         return (n, self.kernel.shape[0], *sides)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Adjoint:
     """The adjoint (transpose) of a linear map."""
 
@@ -89,7 +89,7 @@ class Adjoint:
         return self.of.input_shape
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Diagonal:
     """x -> d * x, entrywise; ``factor`` d has a shape that broadcasts to x without enlarging it."""
 

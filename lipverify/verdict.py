@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from lipverify.claims import Claim
 from lipverify.evidence import Evidence
+from lipverify.rigor.rounding import decimal_down, decimal_up
 
 
 class Verdict(StrEnum):
@@ -45,4 +46,54 @@ class Mismatch:
 def judge(
     path: str, claim: Claim | None, evidence: Sequence[Evidence], unsupported: str | None
 ) -> tuple[Verdict | None, tuple[Mismatch, ...]]:
-    raise NotImplementedError
+    """The verdict on ``claim`` (None without one), and every contradiction among the bounds and with the claim.
+
+    Only rigorous bounds decide. An upper bound that holds on the whole space proves the claim on any domain; a local one
+    proves nothing. A lower bound, wherever it was found, refutes: its verifier was asked for the claim's domain.
+    """
+    mismatches = (*_against_claim(path, claim, evidence), *_among_bounds(path, evidence))
+    if claim is None:
+        return None, mismatches
+    rigorous = [e for e in evidence if e.rigor.proves]
+    proved = any(e.upper is not None and e.upper <= claim.bound and not e.local for e in rigorous)
+    refuted = any(e.lower is not None and e.lower > claim.bound for e in rigorous)
+    if (proved and refuted) or any(m.kind is MismatchKind.RIGOROUS for m in mismatches):
+        return Verdict.CONFLICT, mismatches
+    if refuted:
+        return Verdict.REFUTED, mismatches
+    if proved:
+        return Verdict.PROVED, mismatches
+    return (Verdict.UNDECIDED if unsupported is None else Verdict.UNSUPPORTED), mismatches
+
+
+def _against_claim(path: str, claim: Claim | None, evidence: Sequence[Evidence]) -> list[Mismatch]:
+    if claim is None:
+        return []
+    return [
+        Mismatch(
+            MismatchKind.CLAIM,
+            path,
+            f"{e.verifier} found at least {decimal_down(e.lower)} ({e.rigor}) where {claim.text} is claimed",
+        )
+        for e in evidence
+        if e.lower is not None and e.lower > claim.bound
+    ]
+
+
+def _among_bounds(path: str, evidence: Sequence[Evidence]) -> list[Mismatch]:
+    """Every lower bound above an upper bound of the whole space; a local upper bound says nothing elsewhere."""
+    found = []
+    for low in evidence:
+        for high in evidence:
+            if low.lower is None or high.upper is None or high.local or low.lower <= high.upper:
+                continue
+            both = low.rigor.proves and high.rigor.proves
+            found.append(
+                Mismatch(
+                    MismatchKind.RIGOROUS if both else MismatchKind.NUMERIC,
+                    path,
+                    f"{low.verifier} found at least {decimal_down(low.lower)} ({low.rigor}) where {high.verifier} "
+                    f"found at most {decimal_up(high.upper)} ({high.rigor})",
+                )
+            )
+    return found

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lipverify.claims import L2, NormPair
+from lipverify.claims import L2, Ball, NormPair
 from lipverify.evidence import Evidence
 from lipverify.graph import Region
 
@@ -23,6 +23,8 @@ class Problem:
         bound: the claimed bound, for verifiers that may stop once it is decided; None without a claim.
         centers: inputs of the region, shape (k, *input_shape), around which local bounds are taken; None without.
         radius: l2 radius of the balls around ``centers``, in the region's own input space; None without.
+        domain: the ball that the claim speaks of, in the region's own input space; None: the whole space. A witness
+            must lie in it; a bound on the whole space holds in it.
         seed: of every random choice.
     """
 
@@ -31,6 +33,7 @@ class Problem:
     bound: Fraction | None = None
     centers: np.ndarray | None = None
     radius: Fraction | None = None
+    domain: Ball | None = None
     seed: int = 0
 
 

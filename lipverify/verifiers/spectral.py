@@ -1,0 +1,245 @@
+"""The spectral verifier: proved norms of the linear maps, put together by rules that hold for every input.
+
+    affine     L(x -> A x + b) = ||A||
+    pointwise  L(sigma) <= max(|alpha|, |beta|) for slopes in [alpha, beta]
+    compose    L(f . g) <= L(f) L(g)
+    sum        L(f + g) <= L(f) + L(g)
+    cpl        L(x -> x + c A^T sigma(A x + b)) <= max(|1 + lo|, |1 + hi|), [lo, hi] = hull{0, c alpha s, c beta s},
+               s >= ||A||^2
+
+The last one, with c = -h and slopes in [0, 1], is max(1, h ||A||^2 - 1) (Meunier et al. 2022): f(x) - f(y) equals
+(I + c A^T D A)(x - y) with D diagonal, entries in [alpha, beta], and the symmetric matrix c A^T D A has its eigenvalues
+in [lo, hi]. It needs both uses of A to be the same numbers, which is checked bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from lipverify.claims import L2, LOGITS, NormPair
+from lipverify.evidence import Evidence, Rigor
+from lipverify.graph import LayerGraph, Node
+from lipverify.maps import (
+    Adjoint,
+    Affine,
+    AveragePooling,
+    Convolution,
+    Dense,
+    Diagonal,
+    Enclosure,
+    LinearMap,
+    Pad,
+    Pointwise,
+    Rearrange,
+    Sum,
+)
+from lipverify.rigor.enclosure import NormEnclosure
+from lipverify.rigor.norms import norm
+from lipverify.rigor.rounding import round_up
+from lipverify.verifiers.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Spectral:
+    """Rigorous [lower, upper] by proved norms; the lower bound exists where the region is one linear map."""
+
+    name: str = "spectral"
+    _norms: WeakKeyDictionary[LinearMap, dict[NormPair, NormEnclosure]] = field(
+        default_factory=WeakKeyDictionary, repr=False, compare=False
+    )
+
+    def verify(self, problem: Problem) -> Evidence:
+        start = time.perf_counter()
+        graph = problem.region.graph
+        if problem.region.unsupported or graph is None:
+            return Evidence(self.name, reason=problem.region.unsupported or "no graph")
+        if problem.norms not in (L2, LOGITS):
+            return Evidence(self.name, reason=f"no rule for the norm pair {problem.norms}")
+        walk = _Walk(graph, self._norm)
+        upper = walk.l2(graph.output) if problem.norms == L2 else walk.linf(graph.output)
+        lower = self._lower(graph, problem.norms)
+        if problem.norms == L2 and lower is not None:
+            upper = min(upper, lower.upper)
+        return Evidence(
+            self.name,
+            lower.lower if lower else None,
+            round_up(upper),
+            Rigor.RIGOROUS,
+            walk.rule(),
+            time.perf_counter() - start,
+        )
+
+    def _norm(self, map_: LinearMap, norms: NormPair) -> NormEnclosure:
+        if not isinstance(map_, Dense | Convolution | Adjoint | Diagonal):
+            return norm(map_, norms)
+        known = self._norms.setdefault(map_, {})
+        if norms not in known:
+            known[norms] = norm(map_, norms)
+        return known[norms]
+
+    def _lower(self, graph: LayerGraph, norms: NormPair) -> NormEnclosure | None:
+        """The norm of the one map of a linear region: what only moves entries changes neither bound."""
+        maps = [node.map for node in graph.nodes.values()]
+        if not all(isinstance(m, Affine) for m in maps):
+            return None
+        linear = [m.linear for m in maps if isinstance(m, Affine) and not isinstance(m.linear, Rearrange)]
+        return self._norm(linear[0], norms) if len(linear) == 1 else None
+
+
+class _Walk:
+    """Upper bounds of the constants from the input of one graph to each of its values."""
+
+    def __init__(self, graph: LayerGraph, norm_of) -> None:
+        self.graph = graph
+        self.norm_of = norm_of
+        self.rules: Counter[str] = Counter()
+        self.blocks = {name: block for name, node in graph.nodes.items() if (block := residual_block(graph, node))}
+        needed, stack = set[str](), [graph.output]
+        while stack:
+            name = stack.pop()
+            if name in graph.nodes and name not in needed:
+                needed.add(name)
+                stack.extend([self.blocks[name].input] if name in self.blocks else graph.nodes[name].inputs)
+        self.constants: dict[str, Fraction] = {graph.input: Fraction(1)}
+        for name, node in graph.nodes.items():
+            if name in needed:
+                self.constants[name] = round_up(self._step(node))
+
+    def l2(self, name: str) -> Fraction:
+        return self.constants[name]
+
+    def linf(self, name: str) -> Fraction:
+        """From the l2 norm of the input to the largest entry of the value: never above the l2 constant."""
+        node = self.graph.nodes.get(name)
+        best = self.constants[name]
+        match node.map if node else None:
+            case Affine(linear=Rearrange() | Pad() | AveragePooling()):
+                return min(best, self.linf(node.inputs[0]))
+            case Affine(linear=linear):
+                return min(best, self.norm_of(linear, LOGITS).upper * self.constants[node.inputs[0]])
+            case Pointwise(slopes=slopes):
+                return min(best, max(map(abs, slopes)) * self.linf(node.inputs[0]))
+            case Sum() if name not in self.blocks:
+                return min(best, sum((self.linf(i) for i in node.inputs), Fraction(0)))
+        return best
+
+    def rule(self) -> str:
+        """The rules that were used, counted; ``compose`` where there are several."""
+        counted = [f"{count} {rule}" if count > 1 else rule for rule, count in self.rules.items()]
+        return counted[0] if len(counted) == 1 and sum(self.rules.values()) == 1 else f"compose({', '.join(counted)})"
+
+    def _step(self, node: Node) -> Fraction:
+        match node.map:
+            case Affine(linear=linear):
+                if not isinstance(linear, Rearrange):
+                    self.rules["affine"] += 1
+                return self.norm_of(linear, L2).upper * self.constants[node.inputs[0]]
+            case Pointwise(slopes=slopes):
+                self.rules["pointwise"] += 1
+                return max(map(abs, slopes)) * self.constants[node.inputs[0]]
+            case Sum():
+                block = self.blocks.get(node.name)
+                if block is not None:
+                    self.rules["cpl"] += 1
+                    return block.constant(self.norm_of(block.map, L2).upper ** 2) * self.constants[block.input]
+                self.rules["sum"] += 1
+                return sum((self.constants[i] for i in node.inputs), Fraction(0))
+        raise TypeError(f"no rule for {node.map!r}; the region should have been unsupported")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResidualBlock:
+    """x -> x + c A^T sigma(A x + b) + b', with c between ``low`` and ``high``.
+
+    Attributes:
+        input: name of x.
+        map: A.
+        low, high: ends of c.
+        slopes: of sigma.
+    """
+
+    input: str
+    map: LinearMap
+    low: Fraction
+    high: Fraction
+    slopes: tuple[Fraction, Fraction]
+
+    def constant(self, square: Fraction) -> Fraction:
+        """The bound of rule ``cpl`` for s = ``square`` >= ||A||^2."""
+        ends = [Fraction(0)] + [c * slope * square for c in (self.low, self.high) for slope in self.slopes]
+        return max(abs(1 + min(ends)), abs(1 + max(ends)))
+
+
+def residual_block(graph: LayerGraph, node: Node) -> ResidualBlock | None:
+    """The block that ends in the sum ``node``, if it is one."""
+    for skip, branch in ((0, 1), (1, 0)):
+        if isinstance(node.map, Sum) and len(node.inputs) == 2 and node.map.signs[skip] == 1:
+            block = _branch(graph, node.inputs[skip], node.inputs[branch], Fraction(node.map.signs[branch]))
+            if block is not None:
+                return block
+    return None
+
+
+def _branch(graph: LayerGraph, start: str, end: str, sign: Fraction) -> ResidualBlock | None:
+    """c A^T sigma(A . + b) from the value ``start`` to the value ``end``, read backwards."""
+    low = high = sign
+    maps, name = [], end
+    while name != start:
+        node = graph.nodes.get(name)
+        if node is None or len(node.inputs) != 1 or len(maps) == 3:
+            return None
+        match node.map:
+            case Affine(linear=Diagonal(factor=factor)) if factor.midpoint.size == 1:
+                if len(maps) == 2:
+                    return None  # scaled between A and sigma: another function
+                ends = [c * f for c in (low, high) for f in _ends(factor)]
+                low, high = min(ends), max(ends)
+            case Affine() | Pointwise():
+                maps.append(node.map)
+            case _:
+                return None
+        name = node.inputs[0]
+    match maps:
+        case [Affine(linear=outer), Pointwise(slopes=slopes), Affine(linear=inner)] if is_adjoint(outer, inner):
+            return ResidualBlock(start, inner, low, high, slopes)
+    return None
+
+
+def is_adjoint(outer: LinearMap, inner: LinearMap) -> bool:
+    """Whether ``outer`` is the adjoint of ``inner``, by their numbers bit for bit; no is the answer in doubt."""
+    match outer, inner:
+        case Dense(weight=a), Dense(weight=b):
+            return _same(a, b, np.transpose)
+        case Adjoint(of=Convolution() as a), Convolution() as b:
+            geometry = (a.input_shape, a.pads, a.circular) == (b.input_shape, b.pads, b.circular)
+            return geometry and _same(a.kernel, b.kernel, np.asarray)
+        case Convolution() as a, Convolution() as b:
+            pads = tuple(
+                (k - 1 - left, k - 1 - right) for (left, right), k in zip(b.pads, b.kernel.shape[2:], strict=True)
+            )
+            keeps = not b.circular or b.output_shape[2:] == b.input_shape[2:]
+            shapes = (a.input_shape, a.output_shape) == (b.output_shape, b.input_shape)
+            return (
+                shapes and keeps and (a.pads, a.circular) == (pads, b.circular) and _same(a.kernel, b.kernel, _flipped)
+            )
+    return False
+
+
+def _flipped(kernel: np.ndarray) -> np.ndarray:
+    return kernel.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+
+
+def _same(a: Enclosure, b: Enclosure, change) -> bool:
+    return a.radius is None and b.radius is None and np.array_equal(a.midpoint, change(b.midpoint))
+
+
+def _ends(factor: Enclosure) -> tuple[Fraction, Fraction]:
+    middle = Fraction(float(factor.midpoint.reshape(-1)[0]))
+    radius = Fraction(0) if factor.radius is None else Fraction(float(factor.radius.reshape(-1)[0]))
+    return middle - radius, middle + radius
