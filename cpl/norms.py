@@ -130,6 +130,9 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
         return _torus_upper(kernel, size, (0, 0))
     if min(kernel.shape[:2]) * size[0] * size[1] <= DENSE_ROWS:
         return _gram_upper(materialise(kernel, size)[None], error=0.0)
+    # a tap further from the centre than n - 1 only ever meets the padding
+    far = [max(0, p - (n - 1)) for p, n in zip(half_width(kernel), size, strict=True)]
+    kernel = kernel[:, :, far[0] : kernel.shape[2] - far[0], far[1] : kernel.shape[3] - far[1]]
     p = half_width(kernel)
     tori = itertools.product(range(3), (0, 1), (0, 1))
     return min(_torus_upper(kernel, (size[0] + p[0] + extra, size[1] + p[1] + extra), (t, s)) for extra, t, s in tori)

@@ -67,15 +67,17 @@ def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Ten
     dtype = _dtype(model)
     shapes = _input_shapes(model, input_shape, dtype)
     sealed = copy.deepcopy(model)
-    for path, module in model.named_modules():
+    made: dict[nn.Module, nn.Module] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
         if not isinstance(module, TRAINABLE):
             continue
-        pair = None if stored is None else given(stored, module, path)
-        replacement = shrink(module, path, shapes[path], pair)
+        if module not in made:  # a module that stands at several paths is sealed once and stays shared
+            pair = None if stored is None else given(stored, module, path)
+            made[module] = shrink(module, path, shapes[path], pair)
         if not path:
-            sealed = cast(Model, replacement)
+            sealed = cast(Model, made[module])
         else:
-            sealed.set_submodule(path, replacement)
+            sealed.set_submodule(path, made[module])
     sealed.eval()
     layers = tuple(module.seal for module in sealed.modules() if isinstance(module, SEALED))
     object.__setattr__(sealed, "cpl_seal", Seal(input_shape, dtype_name(dtype), digest(sealed.state_dict()), layers))

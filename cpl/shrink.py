@@ -73,7 +73,7 @@ TRAINABLE = (ConvexPotentialLinear, ConvexPotentialConv2d, NormalizedLinear)
 def _block(
     weight: Tensor, bias: Tensor, path: str, stored: Pair | None, upper_of: Callable[[Tensor], float]
 ) -> tuple[Tensor, Tensor, float]:
-    """(V, b', upper): V = fl(c W), b' = fl(c b), upper(V) <= sqrt(2 (1 - 2^-20)); or the stored pair, if it keeps that."""
+    """(V, b', upper(V)): V = fl(c W), b' = fl(c b), upper(V) <= sqrt(2 (1 - 2^-20)); or the stored pair, if it does."""
     weight, bias = _finite(weight, path), _finite(bias, path)
     if stored is not None:
         tensor, offset = (_finite(item, path) for item in _like(stored, (weight, bias), path))

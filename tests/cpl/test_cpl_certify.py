@@ -1,0 +1,74 @@
+"""Certified accuracy: against every other class, never for ties or NaN, and sound against an attack."""
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+
+import cpl
+
+EYE = torch.eye(3, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("logits", "radius", "wanted"),
+    [
+        ([1.0, 0.0, 0.0], 0.0, True),
+        ([1.0, 1.0, 0.0], 0.0, False),
+        ([0.0, 1.0, 0.0], 0.0, False),
+        ([math.nan, 0.0, 0.0], 0.0, False),
+        ([1.0, math.nan, 0.0], 0.0, False),
+        ([math.sqrt(2), 0.0, 0.0], 0.999999, True),
+        ([math.sqrt(2), 0.0, 0.0], 1.000001, False),
+    ],
+)
+def test_margin_of_an_orthonormal_head(logits, radius, wanted):
+    found = cpl.certified(torch.tensor([logits], dtype=torch.float64), torch.tensor([0]), EYE, radius)
+    assert found.tolist() == [wanted]
+
+
+def test_the_runner_up_does_not_suffice():
+    """Class 1 is the runner-up but its row is close; class 2 has a lower logit, and a row far away."""
+    head = torch.tensor([[1.0, 0.0], [0.99, 0.1], [-1.0, 0.0]])
+    logits, label = torch.tensor([[1.0, 0.8, 0.5]]), torch.tensor([0])
+    assert not bool(cpl.certified(logits, label, head, 0.3))
+    assert bool(cpl.certified(logits[:, :2], label, head[:2], 0.3))
+
+
+@given(
+    logits=st.lists(st.floats(-5, 5), min_size=3, max_size=3), small=st.floats(0, 2), large=st.floats(0, 2),
+    label=st.integers(0, 2),
+)  # fmt: skip
+def test_certified_shrinks_with_the_radius(logits, small, large, label):
+    small, large = sorted((small, large))
+    z, y = torch.tensor([logits], dtype=torch.float64), torch.tensor([label])
+    if bool(cpl.certified(z, y, EYE, large)):
+        assert bool(cpl.certified(z, y, EYE, small))
+        assert max(range(3), key=lambda i: logits[i]) == label
+
+
+def test_no_step_of_a_certified_radius_changes_the_answer():
+    config = cpl.CPLNetConfig(
+        image_shape=(1, 4, 4), channels=4, conv_blocks=1, dense_blocks=1, dense_inner=6, classes=4
+    )
+    model = cpl.seal(cpl.CPLNet(config, generator=torch.Generator().manual_seed(0)), (1, 4, 4))
+    x = torch.randn(200, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        labels = model(x).argmax(dim=1)
+    radius = 0.05
+    safe = cpl.certified(model(x).detach(), labels, model.head.weight.detach(), radius)
+    assert 0 < int(safe.sum()) < 200
+    for target in range(4):
+        moved = x.clone().requires_grad_()
+        gap = model(moved).gather(1, labels[:, None])[:, 0] - model(moved)[:, target]
+        (gradient,) = torch.autograd.grad(gap.sum(), moved)
+        norms = gradient.flatten(1).norm(dim=1).clamp_min(1e-9)[:, None, None, None]
+        attacked = model(x - radius * gradient / norms).argmax(dim=1)
+        assert torch.equal(attacked[safe], labels[safe])
+
+
+def test_accuracy_needs_a_seal():
+    with pytest.raises(cpl.SealError, match="not sealed"):
+        cpl.evaluate(cpl.CPLNet(), torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))

@@ -1,0 +1,109 @@
+"""The command line and the planted fault, as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import cpl
+
+ROOT = Path(__file__).parents[2]
+FILES = {"checkpoint.pt", "model.pt2", "model.safetensors", "claims.json", "inputs.npz"}
+
+
+def run(*arguments, module=True):
+    command = [sys.executable, *(("-m", "cpl") if module else ()), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("digits")
+    done = run("train", "--data", "digits", "--out", out, "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    return out, done.stdout
+
+
+def test_train_writes_and_prints_everything(trained):
+    out, text = trained
+    assert {path.name for path in out.iterdir()} == FILES
+    assert "clean" in text and all(radius in text for radius in ("0.1", "0.25", "0.5"))
+    assert {claim["layer"] for claim in json.loads((out / "claims.json").read_text())["claims"]} >= {
+        "",
+        "trunk",
+        "head",
+    }
+
+
+def test_evaluate_reports_what_train_reported(trained):
+    out, text = trained
+    table = text[: text.index("wrote")]
+    assert run("evaluate", out).stdout == table
+    assert run("evaluate", out / "checkpoint.pt").stdout == table
+
+
+def test_export_of_a_checkpoint_gives_the_same_tensors(trained, tmp_path):
+    out, _ = trained
+    assert run("export", out / "checkpoint.pt", "--out", tmp_path).returncode == 0
+    assert cpl.seal_of(cpl.load_sealed(tmp_path)) == cpl.seal_of(cpl.load_sealed(out))
+    assert (tmp_path / "claims.json").read_bytes() == (out / "claims.json").read_bytes()
+
+
+def refused(done, *words):
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in ("where:", "why:", "next:", *words):
+        assert word in done.stderr
+
+
+def test_bad_input_is_refused_without_a_traceback(trained, tmp_path):
+    out, _ = trained
+    (tmp_path / "file").write_text("")
+    refused(run("train", "--data", "mnist", "--out", tmp_path / "a"), "mnist")
+    refused(run("train", "--out", tmp_path / "file" / "a", "--epochs", "1"), "cannot be written")
+    refused(run("train", "--out", out, "--resume", "--seed", "5"), "seed")
+    refused(run("evaluate", tmp_path), "no such file")
+    refused(run("export", tmp_path / "file", "--out", tmp_path / "b"), "cannot be read")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_an_unfinished_run_is_not_overwritten_but_resumed(tmp_path):
+    cpl.Run(cpl.TrainSettings(epochs=1), cpl.CPLNetConfig()).save(tmp_path)
+    refused(run("train", "--out", tmp_path, "--epochs", "1"), "unfinished", "--resume")
+    assert run("train", "--out", tmp_path, "--resume").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+def test_planted_fault_breaks_exactly_one_block(trained, tmp_path):
+    out, _ = trained
+    done = run(ROOT / "examples" / "plant_fault.py", out, "--out", tmp_path, module=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "claims.json").read_bytes() == (out / "claims.json").read_bytes()
+    extra = {"claims.json": ""}
+    faulty = torch.export.load(tmp_path / "model.pt2", extra_files=extra).state_dict
+    assert extra["claims.json"] == (out / "claims.json").read_text()
+    honest = torch.export.load(out / "model.pt2").state_dict
+    changed = [name for name, tensor in honest.items() if not torch.equal(tensor, faulty[name])]
+    assert changed == ["trunk.dense3.V"]
+    matrix, bias = faulty["trunk.dense3.V"].double(), faulty["trunk.dense3.bias"].double()
+    _, values, right = torch.linalg.svd(matrix)
+    x = torch.linalg.pinv(matrix) @ (1 - bias)
+    y = x + 1e-3 * right[0]
+
+    def block(x):
+        return x - matrix.t() @ torch.relu(matrix @ x + bias)
+
+    assert float((block(x) - block(y)).norm() / (x - y).norm()) == pytest.approx(float(values[0]) ** 2 - 1)
+    assert float(values[0]) ** 2 - 1 > 1.2
+
+
+def test_planted_fault_refuses_what_is_no_fault(trained, tmp_path):
+    out, _ = trained
+    for options in (("--factor", "0.9"), ("--layer", "trunk.conv1")):
+        done = run(ROOT / "examples" / "plant_fault.py", out, "--out", tmp_path, *options, module=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
