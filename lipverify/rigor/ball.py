@@ -1,4 +1,6 @@
-"""Matrices known to within a radius: midpoint-radius arithmetic on float64 (Rump 1999, "Fast and parallel interval arithmetic").
+"""Matrices known to within a radius: midpoint-radius arithmetic on float64.
+
+Source: Rump 1999, "Fast and parallel interval arithmetic".
 
 A ball holds every real matrix X with |X - midpoint| <= radius, entrywise. Each operation returns a ball that holds the
 outcome for all members of its operands: rounding, underflow and the operands' radii are counted, upward.
@@ -55,7 +57,9 @@ class BallMatrix:
 
     def __post_init__(self) -> None:
         if self.midpoint.ndim != 2 or self.midpoint.shape != self.radius.shape:
-            raise ValueError(f"BallMatrix: midpoint {self.midpoint.shape} and radius {self.radius.shape} must be 2-D, equal")
+            raise ValueError(
+                f"BallMatrix: midpoint {self.midpoint.shape} and radius {self.radius.shape} must be 2-D, equal"
+            )
         if not (np.isfinite(self.midpoint).all() and np.isfinite(self.radius).all()):
             raise ValueError("BallMatrix: NaN or infinity; scale the matrices by powers of two first")
         if (self.radius < 0).any():
@@ -93,10 +97,13 @@ class BallMatrix:
         return BallMatrix(np.ascontiguousarray(self.midpoint.T), np.ascontiguousarray(self.radius.T))
 
     def __add__(self, other: BallMatrix) -> BallMatrix:
+        """Sums of all members; a summand that is exactly zero costs nothing."""
         self._same_shape(other)
         with np.errstate(all="ignore"):
             midpoint = self.midpoint + other.midpoint
-            return BallMatrix(midpoint, _upward(self.radius + other.radius + np.abs(midpoint) * _EPS, 3))
+            radius = _upward(self.radius + other.radius + np.abs(midpoint) * _EPS, 3)
+        one_is_zero = _zero(self.midpoint) | _zero(other.midpoint)
+        return BallMatrix(midpoint, np.where(one_is_zero & _zero(self.radius) & _zero(other.radius), 0.0, radius))
 
     def __neg__(self) -> BallMatrix:
         return BallMatrix(-self.midpoint, self.radius)
@@ -127,20 +134,17 @@ class BallMatrix:
     __matmul__ = matmul
 
     def scaled(self, left: np.ndarray, right: np.ndarray) -> BallMatrix:
-        """diag(left) X diag(right) for exact float64 vectors; exact where both are powers of two and nothing underflows."""
+        """diag(left) X diag(right), float64 vectors; without rounding for moderate powers of two."""
         rows, columns = checked(left, "left scale")[:, None], checked(right, "right scale")[None, :]
         with np.errstate(all="ignore"):
             midpoint = rows * self.midpoint * columns
             radius = np.abs(rows) * self.radius * np.abs(columns)
-            exact = _powers_of_two(rows) and _powers_of_two(columns)
-            flushed = _largest(rows) * _largest(columns) * 2.0**-1000
-            if exact and (np.abs(midpoint[self.midpoint != 0]) > 2.0**-900).all() and _normal(self.midpoint):
-                rounded = 0.0
+            if _moderate(rows, 1) and _moderate(columns, 1) and _moderate(self.midpoint, 2):
+                if _zero(self.radius).all():
+                    return BallMatrix(midpoint, radius)
             else:
-                rounded = np.abs(midpoint) * (3 * _EPS) + flushed
-            if not radius.any() and not self.radius.any() and not np.any(rounded):
-                return BallMatrix(midpoint, radius)
-            return BallMatrix(midpoint, _upward(radius + rounded, 8) + flushed)
+                radius = radius + np.abs(midpoint) * (3 * _EPS)
+            return BallMatrix(midpoint, _upward(radius, 8) + _largest(rows) * _largest(columns) * 2.0**-1000)
 
     def symmetrised(self) -> BallMatrix:
         """Members' symmetric parts (X + X^T) / 2: for square balls known to hold a symmetric matrix."""
@@ -152,11 +156,12 @@ class BallMatrix:
         return matrix_norm_up(self.radius)
 
 
-def _powers_of_two(v: Array) -> bool:
-    return bool((np.abs(np.frexp(v)[0]) == 0.5).all())
+def _zero(a: Array) -> np.ndarray:
+    """Entries that are +0 or -0, by their bits: a comparison may take a subnormal for zero."""
+    return (a.view(np.int64) << 1) == 0
 
 
-def _normal(a: Array) -> bool:
-    """Every nonzero entry lies far from the subnormal range, before and after a moderate scaling."""
-    magnitudes = np.abs(a[(a.view(np.int64) << 1) != 0])
-    return bool((magnitudes > 2.0**-400).all() and (magnitudes < 2.0**400).all())
+def _moderate(a: Array, kind: int) -> bool:
+    """Kind 1: powers of two; kind 2: any numbers; all within 2^-300 .. 2^300, so that triple products are exact."""
+    mantissa, exponent = np.frexp(a[~_zero(a)])
+    return bool((np.abs(exponent) <= 300).all() and (kind == 2 or (np.abs(mantissa) == 0.5).all()))

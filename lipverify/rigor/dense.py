@@ -19,7 +19,6 @@ from lipverify.rigor.reductions import (
     lost,
     matrix_norm_up,
     power_of_two,
-    row_sums_up,
     sum_squares,
     unit_scaled,
 )
@@ -35,13 +34,13 @@ _EXACT_SQUARES = 1 << 16
 def dense_norm(weight: Enclosure | np.ndarray) -> NormEnclosure:
     """lower <= ||W||_2 <= upper for every matrix W of the enclosure.
 
-    Upper: sigma^2 is guessed, s = sigma^2 (1 + slack), and s I - W^T W proved to be at least -beta I (DESIGN 4.2), on the
-    smaller side, after scaling by a power of two; then ||W||^2 <= s + beta. Where no proof is found the Frobenius norm and
+    Upper: sigma^2 is guessed, s = sigma^2 (1 + slack), and s I - W^T W proved to be at least -beta I on the smaller
+    side, after scaling by a power of two; then ||W||^2 <= s + beta. Where no proof is found the Frobenius norm and
     sqrt(||W||_1 ||W||_inf) still hold. Lower: |W v| / |v| for the guessed singular vector v.
-    Errors counted: the Gram matrix (gamma_m ||W||_F^2), the rounded diagonal (u s), the residual of the factorisation (see
-    :mod:`lipverify.rigor.psd`), underflow, and the radius of the enclosure (its own norm, added).
-    Matrices whose columns (or rows) have at most one nonzero entry (zero, diagonal, permutation, a single row or column)
-    are answered in integer arithmetic.
+    Errors counted: the Gram matrix (gamma_m ||W||_F^2), the rounded diagonal (u s), the residual of the factorisation
+    (see :mod:`lipverify.rigor.psd`), underflow, and the radius of the enclosure (its own norm, added).
+    Matrices whose columns (or rows) have at most one nonzero entry (zero, diagonal, permutation, a single row or
+    column) are answered in integer arithmetic.
 
     Args:
         weight: (m, n).
@@ -154,7 +153,7 @@ def _guess(tall: Array) -> RitzPair:
 
 
 def _guess_and_prove(tall: Array, squares: Fraction) -> tuple[RitzPair, Fraction | None]:
-    """A guess of the top eigenpair of W^T W and an upper bound of ||W||, for W of size about 1 with ||W||_F^2 <= squares."""
+    """A guess of the top eigenpair of W^T W, and an upper bound of ||W||; |W| <= 1 entrywise, ||W||_F^2 <= squares."""
     m, n = tall.shape
     gram = tall.T @ tall
     if n <= _SMALL:
@@ -179,7 +178,7 @@ def _guess_and_prove(tall: Array, squares: Fraction) -> tuple[RitzPair, Fraction
 
 
 def _rayleigh(w: Array, v: Array, frobenius: Fraction) -> Fraction:
-    """A lower bound of |W v| / |v|: each entry of fl(W v) is off by at most gamma_n (|W| |v|)_i, so |error| <= gamma_n ||W||_F |v|."""
+    """A lower bound of |W v| / |v|: fl(W v) is off by gamma_n |W| |v|, in norm by gamma_n ||W||_F |v|."""
     v, _ = unit_scaled(np.ascontiguousarray(v))
     m, n = w.shape
     if not np.isfinite(v).all() or not v.any():

@@ -12,7 +12,7 @@ from lipverify.rigor.reductions import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RitzPair:
-    """An approximate top eigenpair of a symmetric positive semidefinite operator, and how far it may be off (a guess)."""
+    """An approximate top eigenpair of a symmetric operator, and how far it may be off: a guess."""
 
     value: float
     vector: Array

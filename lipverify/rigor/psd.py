@@ -1,8 +1,8 @@
 """Proof that a symmetric or Hermitian matrix is positive semidefinite up to a known shift, in floating point.
 
-For *any* matrix L, M = L L^H + E gives x^H M x >= -||E||_2 |x|^2. An approximate Cholesky factor makes E small, and E is
-measured afterwards; the factorisation itself is never trusted (Rump 2006, "Verification of positive definiteness", trusts
-it; here only a product and a difference are). With P = fl(L L^H) and R = fl(M - P),
+For *any* matrix L, M = L L^H + E gives x^H M x >= -||E||_2 |x|^2. An approximate Cholesky factor makes E small, and E
+is measured afterwards; the factorisation itself is never trusted (Rump 2006, "Verification of positive definiteness",
+trusts it; here only a product and a difference are). With P = fl(L L^H) and R = fl(M - P),
 
     |E| <= |R| / (1 - u)  +  gamma_n |L| |L|^T  +  underflow          (entrywise, full matrix)
 
@@ -52,16 +52,12 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
     if not matrix.size:
         return Fraction(error)
     try:
-        if imaginary is None:
-            factor = np.linalg.cholesky(matrix)
-        else:
-            factor = np.linalg.cholesky(matrix + 1j * imaginary)
+        factor = np.linalg.cholesky(matrix if imaginary is None else matrix + 1j * imaginary)
     except np.linalg.LinAlgError:
         return None
     with np.errstate(all="ignore"):
         if imaginary is None:
-            residual = matrix - factor @ np.swapaxes(factor, -1, -2)
-            np.abs(residual, out=residual)
+            residual: Array = np.abs(matrix - factor @ np.swapaxes(factor, -1, -2))
             magnitude, inner, roundings = np.abs(factor), n, 1
         else:
             # Real products only: L L^H = [A B][A B]^T + i [B -A][A B]^T for L = A + i B, so the inner length is 2 n.

@@ -1,7 +1,7 @@
 """Reductions of float64 arrays to rationals, rounded outward, and the one scaling that makes underflow harmless.
 
 Error model: additions and multiplications are correctly rounded (to nearest) unless they underflow, sums are taken in
-any order, FMA may be used, and a subnormal operand or outcome may be replaced by zero (Higham 2002, section 3.1 and 4.2).
+any order, FMA may be used, and a subnormal operand or outcome may be replaced by zero (Higham 2002, sections 3.1, 4.2).
 """
 
 from __future__ import annotations
@@ -86,6 +86,14 @@ def unit_scaled(a: Array) -> tuple[Array, int]:
 def lost(a: Array) -> Fraction:
     """What :func:`unit_scaled` may lose of a, in the Frobenius norm of the scaled array."""
     return Fraction(a.size, 2**1021)
+
+
+def largest_magnitude(a: Array) -> Fraction:
+    """max |a_i| of a finite array, exactly: the bits of nonnegative floats are ordered as they are."""
+    if not a.size:
+        return Fraction(0)
+    bits = (a.view(np.uint64) & np.uint64(2**63 - 1)).max()
+    return Fraction(float(bits.view(np.float64)))
 
 
 def power_of_two(e: int) -> Fraction:

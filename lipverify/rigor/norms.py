@@ -1,0 +1,227 @@
+"""norm(map): the operator norm of every linear map of :mod:`lipverify.maps`, enclosed by two rationals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import singledispatch
+
+import numpy as np
+
+from lipverify.claims import L2, NormPair
+from lipverify.evidence import Rigor
+from lipverify.maps import (
+    Adjoint,
+    AveragePooling,
+    Convolution,
+    Dense,
+    Diagonal,
+    Enclosure,
+    Pad,
+    Rearrange,
+    Shape,
+    apply,
+    size,
+)
+from lipverify.rigor.convolution import convolution_norm
+from lipverify.rigor.dense import dense_norm, row_norm
+from lipverify.rigor.enclosure import NormEnclosure
+from lipverify.rigor.probe import machine
+from lipverify.rigor.reductions import checked, largest_magnitude
+from lipverify.rigor.rounding import sqrt_down, sqrt_up
+
+
+def norm(linear_map, norms: NormPair = L2) -> NormEnclosure:
+    """lower <= sup |A x| / |x| <= upper in the given norms, real semantics, for every map within the enclosures.
+
+    Args:
+        linear_map: one of the linear maps of :mod:`lipverify.maps`.
+        norms: l2 -> l2 or l2 -> linf.
+
+    Raises:
+        TypeError: for a map without a rule here.
+        NotImplementedError: for another pair of norms.
+        ValueError: for NaN or infinite weights.
+
+    >>> from lipverify.maps import Rearrange
+    >>> norm(Rearrange((2, 3), (6,))).upper
+    Fraction(1, 1)
+    """
+    machine()
+    if norms.input != "l2" or norms.output not in ("l2", "linf"):
+        raise NotImplementedError(f"norm: {norms} is not covered; ask for l2->l2 or l2->linf")
+    return l2_norm(linear_map) if norms.output == "l2" else linf_norm(linear_map)
+
+
+@singledispatch
+def l2_norm(linear_map) -> NormEnclosure:
+    """The l2 -> l2 norm of one kind of map."""
+    raise TypeError(f"norm: no rule for {type(linear_map).__name__}; linear maps are those of lipverify.maps.LinearMap")
+
+
+@singledispatch
+def linf_norm(linear_map) -> NormEnclosure:
+    """The l2 -> linf norm (the largest l2 norm of a row) of one kind of map; at most the l2 -> l2 norm."""
+    found = l2_norm(linear_map)
+    return NormEnclosure(Fraction(0), found.upper, f"linf <= l2: {found.method}", found.rigor)
+
+
+def _zero(shape: Shape) -> NormEnclosure:
+    return NormEnclosure(Fraction(0), Fraction(0), "no entries", Rigor.EXACT, np.zeros(shape))
+
+
+def _is_empty(linear_map) -> bool:
+    return size(linear_map.input_shape) == 0 or size(linear_map.output_shape) == 0
+
+
+def _unit(shape: Shape, index: tuple[int, ...] | None = None) -> np.ndarray:
+    vector = np.zeros(shape)
+    vector[index if index is not None else (0,) * len(shape)] = 1.0
+    return vector
+
+
+def _embedded(found: NormEnclosure, shape: Shape) -> NormEnclosure:
+    """The enclosure of a map that acts on the last axis, its vector placed at the first of the leading indices."""
+    vector = np.zeros(shape)
+    if found.vector is not None:
+        vector[(0,) * (len(shape) - 1)] = found.vector
+    return NormEnclosure(found.lower, found.upper, found.method, found.rigor, vector)
+
+
+@l2_norm.register
+def _(linear_map: Dense) -> NormEnclosure:
+    found = dense_norm(linear_map.weight)
+    return _zero(linear_map.input_shape) if _is_empty(linear_map) else _embedded(found, linear_map.input_shape)
+
+
+@linf_norm.register
+def _(linear_map: Dense) -> NormEnclosure:
+    found = row_norm(linear_map.weight)
+    return _zero(linear_map.input_shape) if _is_empty(linear_map) else _embedded(found, linear_map.input_shape)
+
+
+@l2_norm.register
+def _(linear_map: Convolution) -> NormEnclosure:
+    return convolution_norm(linear_map)
+
+
+@l2_norm.register
+def _(linear_map: Adjoint) -> NormEnclosure:
+    found = l2_norm(linear_map.of)
+    vector = None if found.vector is None else apply(linear_map.of, found.vector)
+    return NormEnclosure(found.lower, found.upper, f"adjoint of: {found.method}", found.rigor, vector)
+
+
+@linf_norm.register
+def _(linear_map: Adjoint) -> NormEnclosure:
+    """Rows of an adjoint are columns; those of a zero-padded convolution hold entries of one input channel."""
+    of = linear_map.of
+    if isinstance(of, Adjoint):
+        return linf_norm(of.of)
+    if isinstance(of, Dense) and not _is_empty(of):
+        transposed = Dense(_reshaped(of.weight, lambda a: np.ascontiguousarray(a.T)), linear_map.input_shape)
+        return linf_norm(transposed)
+    if isinstance(of, Convolution) and not of.circular and not _is_empty(of):
+        found = row_norm(_reshaped(of.kernel, lambda a: a.swapaxes(0, 1).reshape(a.shape[1], -1)))
+        return NormEnclosure(Fraction(0), found.upper, "norm of an input channel's kernel", found.rigor)
+    return linf_norm.dispatch(object)(linear_map)
+
+
+@linf_norm.register
+def _(linear_map: Convolution) -> NormEnclosure:
+    """A row holds entries of one output channel's kernel: all of them once the image is as large as the kernel."""
+    if _is_empty(linear_map):
+        return _zero(linear_map.input_shape)
+    whole = all(k <= n for k, n in zip(linear_map.kernel.shape[2:], linear_map.input_shape[2:], strict=True))
+    if linear_map.circular and not whole:
+        return linf_norm.dispatch(object)(linear_map)
+    found = row_norm(_reshaped(linear_map.kernel, lambda a: a.reshape(a.shape[0], -1)))
+    lower = found.lower if whole else Fraction(0)
+    return NormEnclosure(lower, found.upper, "norm of an output channel's kernel", found.rigor)
+
+
+def _reshaped(enclosure: Enclosure, reshape: Callable[[np.ndarray], np.ndarray]) -> Enclosure:
+    radius = None if enclosure.radius is None else reshape(enclosure.radius)
+    return Enclosure(reshape(enclosure.midpoint), radius)
+
+
+@l2_norm.register
+def _(linear_map: Diagonal) -> NormEnclosure:
+    factor = checked(linear_map.factor.midpoint, "factor of a diagonal map")
+    if _is_empty(linear_map):
+        return _zero(linear_map.input_shape)
+    largest = largest_magnitude(factor)
+    top = int(np.argmax(np.abs(np.broadcast_to(factor, linear_map.input_shape))))
+    index = tuple(int(i) for i in np.unravel_index(top, linear_map.input_shape))
+    found = NormEnclosure(largest, largest, "largest entry", Rigor.EXACT, _unit(linear_map.input_shape, index))
+    if linear_map.factor.radius is None:
+        return found
+    return found.widened(largest_magnitude(checked(linear_map.factor.radius, "radius of a diagonal map")))
+
+
+@linf_norm.register
+def _(linear_map: Diagonal) -> NormEnclosure:
+    return l2_norm(linear_map)
+
+
+def _averaging(linear_map: AveragePooling, method: str) -> NormEnclosure:
+    """Rows are disjoint, each of kh kw entries 1 / (kh kw): every row norm, and the norm, is 1 / sqrt(kh kw)."""
+    kh, kw = linear_map.window
+    if kh < 1 or kw < 1:
+        raise ValueError(f"average pooling: the window {linear_map.window} must be at least 1 x 1")
+    if _is_empty(linear_map):
+        return _zero(linear_map.input_shape)
+    vector = np.zeros(linear_map.input_shape)
+    vector[(0,) * (vector.ndim - 2)][:kh, :kw] = 1.0
+    square = Fraction(1, kh * kw)
+    return NormEnclosure(sqrt_down(square), sqrt_up(square), method, Rigor.EXACT, vector)
+
+
+@l2_norm.register
+def _(linear_map: AveragePooling) -> NormEnclosure:
+    return _averaging(linear_map, "disjoint means")
+
+
+@linf_norm.register
+def _(linear_map: AveragePooling) -> NormEnclosure:
+    return _averaging(linear_map, "row norm of a mean")
+
+
+def _one(shape: Shape, method: str) -> NormEnclosure:
+    return NormEnclosure(Fraction(1), Fraction(1), method, Rigor.EXACT, _unit(shape))
+
+
+@l2_norm.register
+def _(linear_map: Rearrange) -> NormEnclosure:
+    return _zero(linear_map.input_shape) if _is_empty(linear_map) else _one(linear_map.input_shape, "permutation")
+
+
+@linf_norm.register
+def _(linear_map: Rearrange) -> NormEnclosure:
+    return l2_norm(linear_map)
+
+
+@l2_norm.register
+def _(linear_map: Pad) -> NormEnclosure:
+    """A^T A is diagonal with the number of copies of each entry: a product over the axes."""
+    if any(min(pair) < 0 for pair in linear_map.pads):
+        raise ValueError(f"pad: negative pads {linear_map.pads} would crop; lower them as a slice")
+    if _is_empty(linear_map):
+        return _zero(linear_map.input_shape)
+    if not linear_map.circular:
+        return _one(linear_map.input_shape, "zero padding")
+    copies, index = 1, []
+    for n, (before, after) in zip(linear_map.input_shape, linear_map.pads, strict=True):
+        counts = np.bincount((np.arange(n + before + after) - before) % n, minlength=n)
+        copies *= int(counts.max())
+        index.append(int(counts.argmax()))
+    square = Fraction(copies)
+    vector = _unit(linear_map.input_shape, tuple(index))
+    return NormEnclosure(sqrt_down(square), sqrt_up(square), "multiplicity of copies", Rigor.EXACT, vector)
+
+
+@linf_norm.register
+def _(linear_map: Pad) -> NormEnclosure:
+    if _is_empty(linear_map):
+        return l2_norm(linear_map)
+    return _one(linear_map.input_shape, "every output is a copy of one input, or zero")
