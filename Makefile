@@ -1,0 +1,34 @@
+# Each target alone works on a fresh machine with Python 3.11: it builds .venv first if that is missing or out of date.
+PYTHON ?= python3.11
+# More arguments for pip. On x86_64 Linux the default index serves a CUDA build of torch; for the small one, add
+# PIP_ARGS="--extra-index-url <PyTorch's CPU wheels>".
+PIP_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: install demo test check benchmark clean
+install: .venv/installed
+
+# auto_LiRPA 0.3 comes in a second step without its dependencies: its metadata demands torch < 1.13 and torchvision < 0.14,
+# while its code runs on current torch through lipverify's adapter. What it imports is in the extra `propagation`.
+.venv/installed: pyproject.toml constraints.txt Makefile
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable '.[sdp,propagation,train,figures,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps auto_LiRPA==0.3
+	touch $@
+
+demo: install
+	sh examples/demo.sh $(BIN)
+
+test: install
+	$(BIN)/python -m pytest -n 2 tests
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+benchmark: install
+	$(BIN)/python benchmarks/norms.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
