@@ -5,8 +5,6 @@ from __future__ import annotations
 import unicodedata
 from fractions import Fraction
 
-from lipverify.rigor.rounding import decimal_down, decimal_up
-
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _MARKDOWN = frozenset("\\`*_[]<>#|~&@$")
 
@@ -25,6 +23,12 @@ def visible(text: object, limit: int = 300) -> str:
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return "".join(_spelled(c) for c in text).replace("::", ":\\x3a").replace("##", "#\\x23")
+
+
+def harmless(text: str) -> str:
+    """One line of a message as it may reach a terminal or a build log; backslashes stay single."""
+    text = "".join(c if c == "\\" else _spelled(c) for c in text)
+    return text.replace("::", ":\\x3a").replace("##", "#\\x23")
 
 
 def markdown(text: object, limit: int = 300) -> str:
@@ -53,6 +57,8 @@ def lower_text(q: Fraction | None, digits: int, claim: Fraction | None = None) -
 def _rounded(q: Fraction | None, digits: int, claim: Fraction | None, up: bool) -> str:
     if q is None:
         return "-"
+    from lipverify.rigor.rounding import decimal_down, decimal_up  # here: error messages need no torch
+
     text = ""
     for n in (digits, 10, 17, 40):
         text = decimal_up(q, n) if up else decimal_down(q, n)

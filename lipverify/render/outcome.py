@@ -17,7 +17,7 @@ EXIT_MEANING = {
 }
 
 
-def summary(report: Report) -> tuple[str, str, str]:
+def summary(report: Report, exit_code: int) -> tuple[str, str, str]:
     """Three sentences: counts of verdicts, semantics, and what the exit code says."""
     counts = Counter(str(r.verdict) for r in report.regions if r.verdict is not None)
     found = ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())) or "no claims, hence no verdicts"
@@ -26,10 +26,11 @@ def summary(report: Report) -> tuple[str, str, str]:
         "float": "the function that the machine computes",
     }
     speaks = semantics.get(report.semantics, report.semantics)
+    meaning = EXIT_MEANING if counts else EXIT_MEANING | {0: "bounds were asked for, nothing was claimed"}
     return (
         f"{found}.",
         f"Verdicts are of {speaks} ({report.semantics} semantics).",
-        f"Exit code {report.exit_code}: {EXIT_MEANING.get(report.exit_code, 'see above')}.",
+        f"Exit code {exit_code}: {meaning.get(exit_code, 'see above')}.",
     )
 
 

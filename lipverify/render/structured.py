@@ -21,20 +21,20 @@ DIGITS = 17
 _NUMBERS = re.compile(r'\[\s+("-?0x[^\[\]]*?)\s+\]')
 
 
-def render(report: Report) -> str:
+def render(report: Report, exit_code: int) -> str:
     """The report as strict JSON.
 
     Bounds are decimal strings: ``upper`` at or above the bound, ``lower`` at or below it, readable without loss by
     ``Fraction`` or ``Decimal``. Witness entries are exact hexadecimal floats. All text is ASCII; names appear as JSON
     strings, with control and non-ASCII characters as ``\\u`` escapes.
     """
-    text = json.dumps(as_data(report), indent=2, ensure_ascii=True, allow_nan=False)
+    text = json.dumps(as_data(report, exit_code), indent=2, ensure_ascii=True, allow_nan=False)
     text = _NUMBERS.sub(lambda match: "[" + " ".join(match[1].split()) + "]", text)
     # Both pairs occur inside strings only; logs of build services obey ::error:: and ##[error].
     return text.replace("::", ":\\u003a").replace("##", "#\\u0023") + "\n"
 
 
-def as_data(report: Report) -> dict[str, Any]:
+def as_data(report: Report, exit_code: int) -> dict[str, Any]:
     """The report as dictionaries, lists, strings, booleans, None and finite floats."""
     return {
         "schema": SCHEMA,
@@ -45,7 +45,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "regions": [_region(region) for region in report.regions],
         "notes": list(report.notes),
         "seconds": _seconds(report.seconds),
-        "exit_code": report.exit_code,
+        "exit_code": exit_code,
     }
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DIGITS = 7
 
 
-def render(report: Report) -> str:
+def render(report: Report, exit_code: int) -> str:
     """The report as Markdown: one table with a row per region, then mismatches, reasons and notes as a list."""
     names = list(dict.fromkeys(e.verifier for r in report.regions for e in r.evidence))
     head = ["layer", "claim", "verdict", *map(markdown, names), "rule", "seconds"]
@@ -30,7 +30,7 @@ def render(report: Report) -> str:
     items += [f"- note: {markdown(note, 1000)}" for note in report.notes]
     if items:
         lines += ["", *items]
-    return "\n".join([*lines, "", markdown(" ".join(outcome.summary(report)), 1000)]) + "\n"
+    return "\n".join([*lines, "", markdown(" ".join(outcome.summary(report, exit_code)), 1000)]) + "\n"
 
 
 def _cells(region: RegionReport, names: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ _COLOURS = {"PROVED": "32", "REFUTED": "1;31", "CONFLICT": "1;35", "UNDECIDED": 
 Cell = list[str]
 
 
-def render(report: Report, *, width: int = 140, colour: bool = False) -> str:
+def render(report: Report, exit_code: int, *, width: int = 140, colour: bool = False) -> str:
     """The report as text.
 
     One row per region: layer, claim, verdict, every verifier's [lower, upper] with its rigor and seconds side by side,
@@ -31,6 +31,7 @@ def render(report: Report, *, width: int = 140, colour: bool = False) -> str:
 
     Args:
         report: what to show.
+        exit_code: what the process will exit with.
         width: of a line, in terminal cells.
         colour: mark verdicts with ANSI colours; they are always spelled out as well.
     """
@@ -42,7 +43,7 @@ def render(report: Report, *, width: int = 140, colour: bool = False) -> str:
     details += [f"note: {visible(note)}" for note in report.notes]
     if details:
         lines += ["", *details]
-    lines += ["", *outcome.summary(report), f"{report.seconds:.1f} s in all."]
+    lines += ["", *outcome.summary(report, exit_code), f"{report.seconds:.1f} s in all."]
     return "\n".join(lines) + "\n"
 
 

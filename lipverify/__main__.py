@@ -1,0 +1,5 @@
+"""``python -m lipverify``."""
+
+from lipverify.cli import main
+
+main()

@@ -1,0 +1,201 @@
+"""The command line: ``lipverify audit`` and ``lipverify replay``. Everything heavy is imported when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lipverify import terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lipverify.read import Program
+
+FORMATS = ("text", "json", "markdown")
+EXITS = """
+Exit codes: 0 every claim is PROVED; 1 a claim is REFUTED or bounds are in CONFLICT; 2 usage or unreadable input;
+3 something is UNDECIDED or UNSUPPORTED, or nothing was claimed; 70 a defect of lipverify; 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="lipverify",
+    help="Independent verification of Lipschitz claims of trained networks.",
+    epilog=EXITS,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            typer.echo(f"lipverify {installed('lipverify')}")
+        except PackageNotFoundError:
+            typer.echo("lipverify (not installed)")
+        raise typer.Exit(0)
+
+
+@app.command(epilog=EXITS)
+def audit(
+    model: Annotated[
+        Path, typer.Argument(help="A .pt2 file of torch.export.save.", metavar="MODEL", show_default=False)
+    ],
+    claims: Annotated[
+        Path | None, typer.Option(help="Claims as JSON or TOML; without, those inside the model.", metavar="F")
+    ] = None,
+    verifiers: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated names; package.module:Name loads a third party's.", metavar="A,B"),
+    ] = None,
+    at: Annotated[
+        Path | None, typer.Option(help="Inputs (.npz or .npy, shape (k, *sample)) for local bounds.", metavar="DATA")
+    ] = None,
+    radius: Annotated[
+        str | None, typer.Option(help="l2 radius of the balls around --at: 0.1 or 36/255.", metavar="R")
+    ] = None,
+    trust_verifier: Annotated[
+        list[str] | None,
+        typer.Option(help="Let this third party's verifier prove and refute; may be repeated.", metavar="NAME"),
+    ] = None,
+    bounds_only: Annotated[bool, typer.Option("--bounds-only", help="Judge no claims; exit 0 with bounds.")] = False,
+    format: Annotated[str, typer.Option(help="text, json or markdown.")] = "text",
+    output: Annotated[
+        Path | None, typer.Option(help="Write the report here, whole or not at all.", metavar="F")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+) -> None:
+    """Check every Lipschitz claim of a model, layer by layer."""
+    with terminal.guarded():
+        _usage(claims, at, radius, bounds_only, format)
+        if output is None:
+            text, code = _audit(model, claims, verifiers, at, radius, trust_verifier, bounds_only, format, seed, False)
+            terminal.write(text)
+        else:
+            from lipverify.output import pending
+
+            with pending(output) as file:
+                text, code = _audit(
+                    model, claims, verifiers, at, radius, trust_verifier, bounds_only, format, seed, True
+                )
+                file.commit(text)
+        raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    report: Annotated[Path, typer.Argument(help="A report of lipverify audit --format json.", metavar="REPORT.json")],
+    model: Annotated[Path, typer.Argument(help="The model that it was made of.", metavar="MODEL")],
+) -> None:
+    """Evaluate every witness of a report again, and prove its ratio, on the original program.
+
+    Exit 0 if every ratio of the report is proved again, 1 if one is not, 3 if the report has no witness.
+    """
+    with terminal.guarded():
+        from lipverify.graph import regions
+        from lipverify.read import read
+        from lipverify.replay import read_witnesses
+        from lipverify.replay import replay as replay_witnesses
+        from lipverify.verifiers.ratio import prove_ratio
+
+        pairs = read_witnesses(report)
+        program = read(model)
+        parts = regions(program) if any(pair.path for pair in pairs) else {}
+        programs = {"": program} | {path: region.program for path, region in parts.items() if path}
+        done = replay_witnesses(pairs, programs.get, prove_ratio)
+        terminal.write(terminal.replayed(done))
+        raise typer.Exit(0 if done and all(r.reproduced for r in done) else 1 if done else 3)
+
+
+def _usage(claims: Path | None, at: Path | None, radius: str | None, bounds_only: bool, format: str) -> None:
+    from lipverify.errors import LipverifyError, quoted
+
+    if format not in FORMATS:
+        raise LipverifyError(
+            f"{quoted(format)} is no report format", where="--format", step=f"Use {', '.join(FORMATS)}."
+        )
+    if (at is None) != (radius is None):
+        raise LipverifyError(
+            "--at and --radius belong together", why="a local bound holds on balls around given inputs"
+        )
+    if bounds_only and claims is not None:
+        raise LipverifyError("--bounds-only judges no claims, but --claims was given", step="Leave one of them out.")
+
+
+def _audit(
+    model: Path,
+    claims: Path | None,
+    verifiers: str | None,
+    at: Path | None,
+    radius: str | None,
+    trusted: list[str] | None,
+    bounds_only: bool,
+    format: str,
+    seed: int,
+    to_file: bool,
+) -> tuple[str, int]:
+    """The rendered report and the exit code."""
+    from lipverify.claims import read_claims
+    from lipverify.numerals import parse_rational
+
+    length = None if radius is None else parse_rational(radius, "--radius")
+    given = None if claims is None else read_claims(claims)
+    from lipverify.audit import audit as run
+    from lipverify.read import read
+    from lipverify.render import render
+
+    program = read(model)
+    if bounds_only:
+        program = replace(program, extra={})
+    inputs = None if at is None else _inputs(at, program)
+    with terminal.progress() as advance:
+        report = run(
+            program,
+            inputs,
+            claims=given,
+            verifiers=None if verifiers is None else [name.strip() for name in verifiers.split(",")],
+            radius=length,
+            trusted=tuple(trusted or ()),
+            seed=seed,
+            progress=advance,
+            name=model.name,
+        )
+    code = report.exit_code
+    if bounds_only:
+        code = 0 if any(r.lower is not None or r.upper is not None for r in report.regions) else 3
+    width, colour = terminal.page(to_file)
+    return render(report, format, exit_code=code, width=width, colour=colour), code
+
+
+def _inputs(path: Path, program: Program) -> np.ndarray:
+    """The inputs of ``--at``: shape (k, *sample)."""
+    from lipverify.errors import LipverifyError, quoted
+    from lipverify.read.arrays import read_array
+
+    array = read_array(path)
+    shape = next(iter(program.inputs.values()))
+    sample = shape[1:] if shape[:1] == (1,) else shape
+    if array.shape[1:] != sample:
+        why = f"the array has shape {array.shape}, the model's input {shape}"
+        step = f"Give k inputs as one array of shape (k, {', '.join(map(str, sample))})."
+        raise LipverifyError("the inputs do not fit the model", where=quoted(path, 300), why=why, step=step)
+    return array
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
