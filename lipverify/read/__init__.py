@@ -31,14 +31,14 @@ def read(path: str | PathLike[str]) -> Program:
         if not path.is_file():
             raise ReadError(f"{quoted(path.name)} is no regular file", where=where, step="Name a .pt2 file.")
         with path.open("rb") as file:
-            head = file.read(16)
-            names = b"" if head[:4] != b"PK\x03\x04" else file.read(256)
+            head = file.read(30)
+            first = file.read(int.from_bytes(head[26:28], "little")) if head[:4] == b"PK\x03\x04" else b""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ReadError(
             f"{quoted(path.name)} cannot be opened", where=where, why=reason, step="Check the path."
         ) from None
-    what, why, step = _seems(path, head, names)
+    what, why, step = _seems(path, head, first)
     if what:
         raise ReadError(f"{quoted(path.name)} is {what}", where=where, why=why, step=step)
     from lipverify.read.pt2 import read_pt2
@@ -46,12 +46,18 @@ def read(path: str | PathLike[str]) -> Program:
     return read_pt2(path)
 
 
-def _seems(path: Path, head: bytes, names: bytes) -> tuple[str, str, str]:
-    """What a file is, why that is not read and what to do; empty where it may be a ``.pt2`` archive."""
+def _seems(path: Path, head: bytes, first: bytes) -> tuple[str, str, str]:
+    """What a file is, why that is not read and what to do; empty where it may be a ``.pt2`` archive.
+
+    Args:
+        path: of the file.
+        head: its first bytes.
+        first: the name of the first entry of a zip archive.
+    """
     suffix = path.suffix.lower()
     if not head:
         return "empty", "", EXPORT
-    if head[:4] == b"PK\x03\x04" and b"data.pkl" not in names and suffix not in (".pt", ".pth", ".npz"):
+    if head[:4] == b"PK\x03\x04" and not first.endswith(b"data.pkl") and suffix not in (".pt", ".pth", ".npz"):
         return "", "", ""
     if head[:1] == b"\x80" or head[:4] == b"PK\x03\x04" or suffix in (".pt", ".pth", ".pkl", ".pickle", ".ckpt"):
         return (

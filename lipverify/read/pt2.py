@@ -67,9 +67,9 @@ def _program(archive: Archive) -> Program:
     _known(archive, module, "graph_module")
     graph = module["graph"]
     _known(archive, graph, "graph")
-    if model["range_constraints"] or any(graph.get(key) for key in _EMPTY):
+    if any(graph.get(key) for key in _EMPTY):
         raise archive.refuse(
-            "it has dynamic shapes or symbolic values",
+            "it has symbolic values or custom objects",
             why="bounds are proved for one input size; a symbolic expression is not evaluated",
             step="Export with static shapes: torch.export.export(model, (example,)) without dynamic_shapes.",
         )

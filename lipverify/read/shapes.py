@@ -51,5 +51,8 @@ def check(program: Program, sizes: Mapping[str, Sequence[Any]]) -> None:
             if value.numel() > MAX_ENTRIES:
                 raise ReadError(f"the operation {where} has a result of {value.numel()} entries", why="over the limit")
             stated = [size.get("as_int") for size in sizes.get(op.name, ())] if op.name in sizes else list(value.shape)
+            if None in stated:
+                step = "Export with static shapes, without dynamic_shapes."
+                raise ReadError(f"the result of the operation {where} has a dynamic shape", step=step)
             if stated != list(value.shape):
                 raise ReadError(f"the operation {where} gives shape {list(value.shape)}", why=f"the file says {stated}")

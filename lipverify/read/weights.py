@@ -93,7 +93,7 @@ class Payload:
         entry = f"{self._directory}/{path}"
         stored, rest = divmod(self._archive.size(entry) if entry in self._archive else 0, dtype.itemsize)
         entries = prod(sizes)
-        extent = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1 if entries else 0
+        extent = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=False)) + 1 if entries else 0
         if len(sizes) != len(strides) or rest or extent > stored:
             raise self._archive.refuse(
                 f"the tensor {quoted(name)} does not fit its bytes",

@@ -1,0 +1,119 @@
+"""Programs from real archives compute what the model computes, and carry its names."""
+
+from __future__ import annotations
+
+import archives
+import pytest
+import torch
+from torch import nn
+
+from lipverify.graph import trace
+from lipverify.read import read
+from lipverify.read.operators import ALLOWED
+from lipverify.read.program import aten
+
+
+@pytest.fixture
+def stored(tmp_path):
+    def store(data: bytes):
+        path = tmp_path / "model.pt2"
+        path.write_bytes(data)
+        return path
+
+    return store
+
+
+@pytest.mark.parametrize("core", [True, False])
+def test_the_program_computes_what_the_model_computes(stored, core):
+    model = archives.network()
+    program = read(stored(archives.save(model, archives.EXAMPLE, core=core)))
+    x = torch.rand(1, 1, 4, 4)
+    assert torch.equal(program(x), model(x))
+    torch.testing.assert_close(program(x.double()), model.double()(x.double()))
+
+
+def test_names_calls_and_extras(stored):
+    program = read(stored(archives.vanilla()))
+    assert program.inputs == {"x": (1, 1, 4, 4)} and program.dtype == torch.float32
+    assert {"", "conv", "norm", "act", "mix", "head"} <= set(program.modules)
+    assert {call for op in program.operations for call in op.calls} == {
+        "", "conv", "norm", "act", "act@1", "mix", "mix@1", "head"
+    }  # fmt: skip
+    assert set(program.weight_names.values()) >= {"conv.weight", "kept", "dropped", "norm.running_var"}
+    assert program.extra == {"claims.json": b"{}"}
+    assert all(op.source for op in program.operations)
+
+
+def test_a_file_and_its_live_model_give_the_same_program(stored):
+    model = archives.network()
+    live, read_ = trace(model, archives.EXAMPLE), read(stored(archives.vanilla()))
+    assert [(op.name, op.target, op.calls) for op in live.operations] == [
+        (op.name, op.target, op.calls) for op in read_.operations
+    ]
+    assert [op.references for op in live.operations] == [op.references for op in read_.operations]
+    for name, weight in live.weights.items():
+        assert torch.equal(weight, read_.weights[name])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_real_dtype_is_read_bit_for_bit(stored, dtype):
+    model = nn.Linear(5, 3).to(dtype).eval()
+    program = read(stored(archives.save(model, torch.zeros(1, 5, dtype=dtype))))
+    assert program.dtype == dtype
+    by_name = {program.weight_names[name]: w for name, w in program.weights.items()}
+    for name, weight in model.state_dict().items():
+        assert by_name[name].dtype == dtype and torch.equal(by_name[name], weight)
+
+
+class Views(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        whole = torch.arange(32.0).reshape(4, 8)
+        self.transposed = nn.Parameter(whole.t())
+        self.register_buffer("corner", whole[1:3, 2:6])
+        self.register_buffer("repeated", torch.tensor([3.0]).expand(4))
+        self.register_buffer("mask", torch.tensor([True, False, True, True]))
+        self.register_buffer("index", torch.tensor([3, 2, 1, 0]))
+        self.register_buffer("nothing", torch.zeros(0))
+        self.tied = self.transposed
+
+    def forward(self, x):
+        y = x @ self.transposed + x @ self.tied + self.corner.sum() + self.repeated
+        return torch.where(self.mask, y, -y).index_select(1, self.index)
+
+
+@pytest.mark.filterwarnings("ignore:No complete tensor found")
+def test_strides_offsets_ties_masks_and_empty_buffers_are_honoured(stored):
+    model = Views().eval()
+    program = read(stored(archives.save(model, torch.zeros(2, 8))))
+    x = torch.rand(2, 8)
+    assert torch.equal(program(x), model(x))
+    same = [w for name, w in program.weights.items() if program.weight_names[name] in ("transposed", "tied")]
+    assert all(w is same[0] for w in same)
+
+
+def test_infinite_scalars_and_several_results(stored):
+    class Pick(nn.Module):
+        def forward(self, x):
+            values, _ = torch.max(x.clamp(max=float("inf")), dim=1, keepdim=True)
+            return torch.where(x > 0, x, float("-inf")).amax(1) + values
+
+    model = Pick().eval()
+    program = read(stored(archives.save(model, torch.ones(1, 4))))
+    assert torch.equal(program(torch.ones(1, 4)), model(torch.ones(1, 4)))
+    assert any(op.target == "getitem" for op in program.operations)
+
+
+def test_the_allowed_operators_are_pure():
+    draws = set()
+    for name in ALLOWED:
+        operator = aten(name)
+        assert not operator._schema.is_mutable, name  # type: ignore[attr-defined]
+        if torch.Tag.nondeterministic_seeded in operator.tags:  # type: ignore[attr-defined]
+            draws.add(name)
+    assert draws == {"aten.dropout.default", "aten.scaled_dot_product_attention.default"}
+
+
+def test_the_original_archive_root_name_does_not_matter(tmp_path):
+    path = archives.pack(tmp_path / "m.pt2", archives.entries(archives.tiny()), root="some name")
+    assert read(path)(torch.ones(1, 3)).shape == (1, 2)
