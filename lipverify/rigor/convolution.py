@@ -21,26 +21,33 @@ import numpy as np
 
 from lipverify.evidence import Rigor
 from lipverify.maps import Adjoint, Convolution, Enclosure, apply
+from lipverify.rigor.banded import Strip, strip_upper
+from lipverify.rigor.candidates import Spectrum
 from lipverify.rigor.dense import dense_norm
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.lanczos import top_eigenpair
 from lipverify.rigor.probe import machine
 from lipverify.rigor.reductions import Array, checked, length, lost, power_of_two, unit_scaled
 from lipverify.rigor.rounding import gamma, round_down, round_up, sqrt_up, underflow
-from lipverify.rigor.torus import Torus, magnitude_norm, torus_spectrum, torus_upper
+from lipverify.rigor.torus import Torus, block_error, circle_twiddles, magnitude_norm, torus_upper
 
 TOLERANCE = Fraction(1, 2**16)
 """A relative gap below which nothing tighter is tried."""
 
 _SMALL_MATRIX = 1024
-_LARGE_MATRIX = 4608
+
+BUDGET = 4e11
+"""Floating-point operations (a rough count) that one finite proof may cost: a few seconds."""
 
 
-def convolution_norm(convolution: Convolution, *, tolerance: Fraction = TOLERANCE) -> NormEnclosure:
+def convolution_norm(
+    convolution: Convolution, *, tolerance: Fraction = TOLERANCE, budget: float = BUDGET
+) -> NormEnclosure:
     """lower <= ||A||_2 <= upper of a stride-1 convolution, zero or circular padding, for every kernel of the enclosure.
 
     Upper: the least of the proved bounds that were tried, cheapest first, until the gap is below ``tolerance``: small
-    maps unrolled to a matrix; the best torus; larger maps unrolled. Lower: |A x| / |x| of the true map, x by Lanczos.
+    maps unrolled to a matrix; the best torus; finite along one axis (:mod:`lipverify.rigor.banded`).
+    Lower: |A x| / |x| of the true map, x by Lanczos.
     Errors counted: see :mod:`lipverify.rigor.torus` and :mod:`lipverify.rigor.dense`; the radius by its own norm.
 
     Raises:
@@ -55,7 +62,7 @@ def convolution_norm(convolution: Convolution, *, tolerance: Fraction = TOLERANC
     if not np.prod(convolution.input_shape) or not np.prod(convolution.output_shape) or not scaled.any():
         zero = NormEnclosure(Fraction(0), Fraction(0), "zero", Rigor.EXACT, np.zeros(convolution.input_shape))
         return zero.widened(_radius_norm(convolution, repeats))
-    found = _enclose(one, repeats, tolerance)
+    found = _enclose(one, repeats, tolerance, budget)
     # What scaling lost is a kernel with entries below 2^-1021: its norm, by the sum of all its magnitudes.
     scale = power_of_two(e)
     found = found.widened(repeats * lost(scaled)).times(scale) if _lossy(kernel, scaled, e) else found.times(scale)
@@ -105,7 +112,7 @@ def _radius_norm(convolution: Convolution, repeats: Fraction) -> Fraction:
     return repeats * (magnitude_norm(scaled) + lost(scaled)) * power_of_two(e) if scaled.any() else Fraction(0)
 
 
-def _enclose(convolution: Convolution, repeats: Fraction, tolerance: Fraction) -> NormEnclosure:
+def _enclose(convolution: Convolution, repeats: Fraction, tolerance: Fraction, budget: float) -> NormEnclosure:
     kernel = convolution.kernel.midpoint
     side = min(int(np.prod(convolution.input_shape)), int(np.prod(convolution.output_shape)))
     unrollable = not convolution.circular or all(
@@ -115,14 +122,16 @@ def _enclose(convolution: Convolution, repeats: Fraction, tolerance: Fraction) -
         return _prefixed(dense_norm(_unroll(convolution)), "unrolled")
     lower, vector = _lower(convolution, repeats)
     upper, method = repeats * magnitude_norm(kernel), "sum of |kernel|"
-    torus = _best_torus(convolution)
+    least = _least(convolution)
+    spectrum = None if convolution.circular else Spectrum.of(kernel, least)
+    torus = Torus(least, (0, 0)) if spectrum is None else spectrum.best_torus()
     bound = torus_upper(kernel, torus)
     if bound is not None and repeats * bound < upper:
         upper, method = round_up(repeats * bound), f"torus {torus}, s I - B^H B proved semidefinite"
-    if upper > lower * (1 + tolerance) and unrollable and side <= _LARGE_MATRIX:
-        dense = _prefixed(dense_norm(_unroll(convolution)), "unrolled")
-        if dense.upper < upper:
-            return dense
+    if spectrum is not None and upper > lower * (1 + tolerance):
+        bound, name = _finite_upper(convolution, spectrum, budget)
+        if bound is not None and bound < upper:
+            upper, method = bound, name
     return NormEnclosure(lower, upper, method, vector=vector)
 
 
@@ -145,6 +154,73 @@ def _unroll(convolution: Convolution) -> Array:
             if 0 <= u < image[0] and 0 <= v < image[1]:
                 matrix[:, y, x, :, u, v] = kernel[:, :, i, j]
     return matrix.reshape(co * out[0] * out[1], -1)
+
+
+def _least(convolution: Convolution) -> tuple[int, int]:
+    """The least torus that holds the map, per axis: see the head of this module."""
+    image = convolution.input_shape[2:]
+    if convolution.circular:
+        return int(image[0]), int(image[1])
+    sizes = [
+        int(n + max(min(left, k - 1), min(right, k - 1)))
+        for n, k, (left, right) in zip(image, convolution.kernel.shape[2:], convolution.pads, strict=True)
+    ]
+    return sizes[0], sizes[1]
+
+
+def _finite_upper(convolution: Convolution, spectrum: Spectrum, budget: float) -> tuple[Fraction | None, str]:
+    """Finite along one axis; the other unrolled where that is affordable (no gap at all), else a circle."""
+    kernel = convolution.kernel.midpoint
+    image, out, taps = convolution.input_shape[2:], convolution.output_shape[2:], kernel.shape[2:]
+    width = min(kernel.shape[:2])
+    unrolled = [taps[a] ** 2 * image[a] * 6.0 * (width * max(image[1 - a], out[1 - a])) ** 3 for a in (0, 1)]
+    axis = int(np.argmin(unrolled))
+    if unrolled[axis] <= budget:
+        strip = _oriented(_unrolled_taps(convolution, 1 - axis), None, convolution, axis)
+        return strip_upper(strip), "unrolled, s I - A^T A proved semidefinite by blocks"
+    circles = [spectrum.best_circle(1 - a) for a in (0, 1)]
+    for axis in sorted((0, 1), key=lambda a: circles[a][0]):
+        _, size, twist = circles[axis]
+        if size / 2 * taps[axis] ** 2 * image[axis] * 40.0 * width**3 <= budget:
+            cosine, sine = circle_twiddles(size, twist, taps[1 - axis])
+            moved = np.moveaxis(kernel, 3 - axis, 0).reshape(taps[1 - axis], -1)
+            shape = (len(cosine), *kernel.shape[:2], taps[axis])
+            real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
+            bound = strip_upper(_oriented(real, imaginary, convolution, axis))
+            name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
+            return (None if bound is None else bound + block_error(kernel)), name
+    return None, ""
+
+
+def _unrolled_taps(convolution: Convolution, along: int) -> Array:
+    """Matrices (taps of the other axis, 1, out * rows, in * columns) of the maps along one axis; copies only."""
+    kernel = np.moveaxis(convolution.kernel.midpoint, 2 + along, -1)
+    co, ci, taps, inner = kernel.shape
+    n, m, left = convolution.input_shape[2 + along], convolution.output_shape[2 + along], convolution.pads[along][0]
+    matrix = np.zeros((taps, 1, co, m, ci, n))
+    for y, t in itertools.product(range(m), range(inner)):
+        if 0 <= (x := y + t - left) < n:
+            matrix[:, 0, :, y, :, x] = np.moveaxis(kernel[:, :, :, t], 2, 0)
+    return matrix.reshape(taps, 1, co * m, ci * n)
+
+
+def _oriented(real: Array, imaginary: Array | None, convolution: Convolution, axis: int) -> Strip:
+    """The strip along ``axis``, or its adjoint (equal norm) where the outputs are the smaller side.
+
+    Row j, column i holds tap i - j + left; in the adjoint row i, column j does: with taps reversed, t' = R - t, that is
+    t' = j - i + (R - left).
+    """
+    left, rows, columns = (
+        convolution.pads[axis][0],
+        convolution.output_shape[2 + axis],
+        convolution.input_shape[2 + axis],
+    )
+    if real.shape[-2] < real.shape[-1]:
+        real = np.swapaxes(real[::-1], -1, -2)
+        imaginary = None if imaginary is None else -np.swapaxes(imaginary[::-1], -1, -2)
+        left, rows, columns = len(real) - 1 - left, columns, rows
+    real = np.ascontiguousarray(real)
+    return Strip(real, None if imaginary is None else np.ascontiguousarray(imaginary), left, rows, columns)
 
 
 def _lower(convolution: Convolution, repeats: Fraction) -> tuple[Fraction, Array]:
@@ -170,37 +246,3 @@ def _lower(convolution: Convolution, repeats: Fraction) -> tuple[Fraction, Array
     short = (length(image)[0] - lost(image)) * power_of_two(e)
     error = gamma(k) * repeats * magnitude_norm(kernel) * longest + image.size * underflow(k)
     return round_down(max(Fraction(0), (short - error) / longest)), x
-
-
-def _best_torus(convolution: Convolution) -> Torus:
-    """The torus that is guessed to give the least bound: one fine grid's spectrum, interpolated to all candidates."""
-    kernel = convolution.kernel.midpoint
-    image, taps = convolution.input_shape[2:], kernel.shape[2:]
-    if convolution.circular:
-        return Torus((image[0], image[1]), (0, 0))
-    least = []
-    for n, k, (left, right) in zip(image, taps, convolution.pads, strict=True):
-        least.append(n + max(min(left, k - 1), min(right, k - 1)))
-    grid = [min(64, max(16, 2 * n)) for n in least]
-    spectrum = torus_spectrum(kernel, Torus((grid[0], grid[1]), (0, 0))).reshape(grid[0], -1)
-    full = np.empty(grid)
-    half = spectrum.shape[1]
-    full[:, :half] = spectrum
-    for k2 in range(half, grid[1]):
-        full[:, k2] = spectrum[-np.arange(grid[0]) % grid[0], grid[1] - k2]
-    waves = np.fft.fft2(full) / full.size
-    axes = []
-    for n, m in zip(least, grid, strict=True):
-        harmonics = np.fft.fftfreq(m, 1 / m)
-        axes.append(
-            [
-                (size, twist, np.exp(1j * np.pi * np.outer((2 * np.arange(size) + twist) / size, harmonics)))
-                for size in range(n, n + 6)
-                for twist in (0, 1)
-            ]
-        )
-    best = min(
-        ((abs(a @ waves @ b.T).max(), (n, m), (s, t)) for (n, s, a), (m, t, b) in itertools.product(*axes)),
-        key=lambda found: found[0],
-    )
-    return Torus(best[1], best[2])

@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from lipverify.rigor.lanczos import top_eigenpair
 from lipverify.rigor.psd import psd_shift
 from lipverify.rigor.reductions import Array, matrix_norm_up, row_sums_up
 from lipverify.rigor.rounding import U, float_up, gamma, round_up, sqrt_up, underflow
@@ -27,6 +28,8 @@ TWIDDLE_ERROR = Fraction(1, 2**49)
 """Bound on the error of one two-dimensional twiddle factor's real or imaginary part (see :func:`_table`)."""
 
 _CHUNK = 1 << 22
+
+_DIRECT = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ def _axis(n: int, twist: int, taps: int, half: bool) -> tuple[Array, Array]:
     index = np.outer(2 * np.arange(count) + twist, np.arange(taps)) % (2 * n)
     cosine, sine = half_turns(n)
     return cosine[index], sine[index]
+
+
+def circle_twiddles(n: int, twist: int, taps: int) -> tuple[Array, Array]:
+    """cos and sin of w_k d on one twisted circle, half of the frequencies, each within u: (frequencies, taps)."""
+    return _axis(n, twist, taps, half=True)
 
 
 def _table(torus: Torus, taps: tuple[int, int]) -> tuple[Array, Array]:
@@ -142,8 +150,22 @@ def torus_spectrum(kernel: Array, torus: Torus) -> Array:
     values = []
     for real, imaginary in _Blocks(kernel, torus):
         a, b = _gram(real, imaginary)
-        values.append(np.linalg.eigvalsh(a + 1j * b)[:, -1])
+        if a.shape[-1] <= _DIRECT:
+            values.append(np.linalg.eigvalsh(a + 1j * b)[:, -1])
+        else:
+            values.append(np.array([_top(*block) for block in zip(a, b, strict=True)]))
     return np.concatenate(values)
+
+
+def _top(a: Array, b: Array) -> float:
+    """The largest eigenvalue of A + i B (a guess), by Lanczos on [A -B; B A]."""
+    n = len(a)
+
+    def product(v: Array) -> Array:
+        x, y = v[:n], v[n:]
+        return np.concatenate((a @ x - b @ y, b @ x + a @ y))
+
+    return top_eigenpair(product, np.random.default_rng(0).standard_normal(2 * n), steps=80, relative=1e-9).value
 
 
 def torus_upper(kernel: Array, torus: Torus) -> Fraction | None:
@@ -161,7 +183,7 @@ def torus_upper(kernel: Array, torus: Torus) -> Fraction | None:
         return None
     n = min(kernel.shape[:2])
     slack = max(2.0**-40, n * 2.0**-50)
-    for _ in range(4):
+    for _ in range(6):
         s = float_up(Fraction(guess) * (1 + Fraction(slack)) + Fraction(1, 2**900))
         betas = [_shift(s, *blocks) for blocks in _Blocks(kernel, torus)]
         proved = [beta for beta in betas if beta is not None]
