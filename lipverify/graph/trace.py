@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError
 from lipverify.read.calls import name_calls
@@ -81,9 +81,11 @@ def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Prog
     for spec in exported.graph_signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
             raise TraceError(f"the model changes {spec.target} while it runs ({spec.kind.name}); it is not a function")
-        outputs.append(getattr(spec.arg, "name", None))
-    if not outputs or any(name is None for name in outputs):
-        raise TraceError("the model returns something that is not a tensor; wrap it so that it returns tensors")
+        if not isinstance(spec.arg, TensorArgument):
+            raise TraceError("the model returns something that is not a tensor; wrap it so that it returns tensors")
+        outputs.append(spec.arg.name)
+    if not outputs:
+        raise TraceError("the model returns nothing; wrap it so that it returns a tensor")
     nodes = [n for n in exported.graph.nodes if n.op == "call_function"]
     calls = name_calls([[(k, v[0]) for k, v in (n.meta.get("nn_module_stack") or {}).items()] for n in nodes])
     operations = tuple(

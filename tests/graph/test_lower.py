@@ -1,0 +1,163 @@
+"""Programs become graphs of maps; what has no map is named, never dropped."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lipverify.errors import LipverifyError
+from lipverify.graph import TraceError, regions, trace
+from lipverify.maps import Adjoint, Affine, Convolution, Dense, Opaque, Pad
+from tests.networks import ConvBlock, DenseBlock, Lambda, Shared
+
+IMAGE = torch.zeros(1, 2, 5, 6)
+VECTOR = torch.zeros(1, 6)
+
+SUPPORTED = {
+    "linear": (nn.Linear(6, 3), VECTOR),
+    "no bias": (nn.Linear(6, 3, bias=False), VECTOR),
+    "matmul": (Lambda(lambda x, w: x @ w, torch.randn(6, 3)), VECTOR),
+    "linear on images": (nn.Linear(6, 3), IMAGE),
+    "convolution": (nn.Conv2d(2, 3, 3, padding=1), IMAGE),
+    "even kernel, no padding": (nn.Conv2d(2, 3, (2, 4)), IMAGE),
+    "kernel larger than the image": (nn.Conv2d(2, 3, 7, padding=3), IMAGE),
+    "circular": (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), IMAGE),
+    "circular, more than the kernel needs": (nn.Conv2d(2, 3, 3, padding=2, padding_mode="circular"), IMAGE),
+    "explicit padding": (nn.Sequential(nn.ZeroPad2d((1, 0, 2, 1)), nn.Conv2d(2, 3, 3, padding=1)), IMAGE),
+    "transposed": (nn.ConvTranspose2d(2, 3, 3, padding=1), IMAGE),
+    "average pooling": (nn.AvgPool2d(2), IMAGE),
+    "dense block": (DenseBlock(6, 4, h=0.5), VECTOR),
+    "convolutional block": (ConvBlock(2, 3), IMAGE),
+    "circular block": (ConvBlock(2, 3, circular=True), IMAGE),
+    "activations": (nn.Sequential(nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.2), nn.ReLU(), nn.Hardtanh(-2, 1)), VECTOR),
+    "abs": (Lambda(lambda x, w: x.abs() + w), VECTOR),
+    "scales": (Lambda(lambda x, w: -2 * x / 3 - x * w, torch.tensor([1.0, 2, 3, 4, 5, 6])), VECTOR),
+    "weight minus value": (Lambda(lambda x, w: 1 - (w - x)), VECTOR),
+    "shapes": (Lambda(lambda x, w: x.permute(0, 2, 3, 1).flatten(1).unsqueeze(0).transpose(0, 1)), IMAGE),
+    "weights computed": (Lambda(lambda x, w: F.linear(x, (w * w + 1).sqrt() / 3), torch.randn(4, 6)), VECTOR),
+    "dropout": (nn.Sequential(nn.Dropout(), nn.Linear(6, 2)), VECTOR),
+}
+
+UNSUPPORTED = {
+    "softmax": (Lambda(lambda x, w: x.softmax(1)), VECTOR, "aten._softmax.default"),
+    "max pooling": (nn.MaxPool2d(2), IMAGE, "aten.max_pool2d_with_indices.default"),
+    "strided": (nn.Conv2d(2, 3, 3, stride=2), IMAGE, "stride (2, 2)"),
+    "dilated": (nn.Conv2d(2, 3, 2, dilation=2), IMAGE, "dilation (2, 2)"),
+    "groups": (nn.Conv2d(2, 4, 3, groups=2), IMAGE, "groups 2"),
+    "reflect": (nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), IMAGE, "'reflect'"),
+    "overlapping pooling": (nn.AvgPool2d(3, stride=1), IMAGE, "average pooling"),
+    "clipped pooling": (nn.AvgPool2d(2, ceil_mode=True), IMAGE, "clipped"),
+    "product of values": (Lambda(lambda x, w: x * x), VECTOR, "two values"),
+    "broadcast": (Lambda(lambda x, w: x.sum(1, keepdim=True) + x), VECTOR, "aten.sum"),
+    "value times a larger weight": (Lambda(lambda x, w: x * w, torch.ones(3, 6)), VECTOR, "enlarges"),
+    "softplus, which jumps at its threshold": (nn.Softplus(), VECTOR, "aten.exp.default"),
+    "layer norm": (nn.LayerNorm(6), VECTOR, "aten.native_layer_norm.default"),
+    "division by zero": (Lambda(lambda x, w: x / w), VECTOR, "zero"),
+    "clamp": (Lambda(lambda x, w: x.clamp(0, 1)), VECTOR, "aten.clamp.default"),
+    "selection": (Lambda(lambda x, w: x[:, ::2]), VECTOR, "aten.slice.Tensor"),
+    "sort": (Lambda(lambda x, w: x.sort(1)[0]), VECTOR, "aten.sort.default"),
+    "two inputs of a sum, one broadcast": (Lambda(lambda x, w: x + x[:, :1]), VECTOR, "aten.slice.Tensor"),
+}
+
+
+@pytest.mark.parametrize("case", SUPPORTED)
+def test_supported_operations_are_lowered_and_survive_the_cross_check(case):
+    model, x = SUPPORTED[case]
+    region = regions(trace(model.eval(), x))[""]
+    assert region.unsupported is None and region.graph is not None
+    assert region.graph.output_shape == tuple(model(x).shape)
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_what_has_no_map_makes_the_region_unsupported_by_name(case):
+    model, x, name = UNSUPPORTED[case]
+    region = regions(trace(model.eval(), x))[""]
+    assert region.unsupported is not None and name in region.unsupported
+
+
+def test_padding_merges_with_the_convolution_that_follows():
+    graph = regions(trace(SUPPORTED["explicit padding"][0].eval(), IMAGE))[""].graph
+    (node,) = graph.nodes.values()
+    assert isinstance(node.map, Affine) and isinstance(node.map.linear, Convolution)
+    assert node.map.linear.pads == ((3, 2), (2, 1))
+
+
+def test_a_transposed_convolution_is_an_adjoint_on_its_output_image():
+    (node,) = regions(trace(SUPPORTED["transposed"][0].eval(), IMAGE))[""].graph.nodes.values()
+    assert isinstance(node.map.linear, Adjoint) and node.map.linear.output_shape == (1, 3, 5, 6)
+
+
+def test_every_call_of_a_module_is_a_region():
+    assert list(regions(trace(Shared().eval(), torch.zeros(1, 4)))) == [
+        "",
+        "inner",
+        "inner.linear",
+        "inner.linear@1",
+        "inner@1",
+        "inner.linear@2",
+        "inner.linear@3",
+    ]
+
+
+def test_other_regions_are_judged_where_one_is_unsupported():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Softmax(1), nn.Linear(6, 2)).eval()
+    found = regions(trace(model, VECTOR))
+    assert found[""].unsupported == found["1"].unsupported == "aten._softmax.default in 1: not in the vocabulary"
+    assert found["0"].unsupported is None and found["2"].unsupported is None
+
+
+def test_a_region_with_two_inputs_is_unsupported():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add = Lambda(lambda x, w: x[0] + x[1])
+
+        def forward(self, x):
+            return self.add((2 * x, 3 * x))
+
+    assert "2 inputs" in regions(trace(Two().eval(), VECTOR))["add"].unsupported
+
+
+def test_float32_scalars_are_enclosed_with_their_rounding():
+    model = Lambda(lambda x, w: 0.1 * x + w).eval()
+    region = regions(trace(model, VECTOR))[""]
+    factor = next(iter(region.graph.nodes.values())).map.linear.factor
+    low, high = factor.midpoint - factor.radius, factor.midpoint + factor.radius
+    assert low <= 0.1 < float(torch.tensor(0.1)) <= high
+    exact = regions(trace(Lambda(lambda x, w: 0.5 * x + w).eval(), VECTOR))[""]
+    assert next(iter(exact.graph.nodes.values())).map.linear.factor.radius is None
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "message"),
+    [
+        (nn.Linear(6, 2).train(), VECTOR, "training mode"),
+        (nn.Sequential(nn.Linear(6, 2), nn.Dropout()).eval().train(), VECTOR, "training mode"),
+        (nn.Linear(6, 2).eval(), torch.zeros(1, 6, dtype=torch.long), "int64"),
+        (nn.Linear(6, 2).eval(), torch.zeros(1, 6, dtype=torch.complex64), "complex64"),
+        (nn.Linear(6, 2).eval(), torch.zeros(0, 6), "empty"),
+        (nn.Linear(6, 2).eval(), torch.zeros(1, 5), "cannot trace"),
+        (Lambda(lambda x, w: x if x.sum() > 0 else -x).eval(), VECTOR, "cannot trace"),
+        (Lambda(lambda x, w: (x, 3)).eval(), VECTOR, "returns something"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused_with_the_reason(model, x, message):
+    with pytest.raises(TraceError, match=message):
+        trace(model, x)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(bad):
+    model = nn.Sequential(nn.Linear(6, 2)).eval()
+    with torch.no_grad():
+        model[0].bias[1] = bad
+    with pytest.raises(LipverifyError, match=r"0\.bias"):
+        trace(model, VECTOR)
+
+
+def test_maps_keep_the_numbers_of_the_model_bit_for_bit():
+    model = nn.Linear(6, 3).eval()
+    (node,) = regions(trace(model, VECTOR))[""].graph.nodes.values()
+    assert isinstance(node.map.linear, Dense)
+    assert (node.map.linear.weight.midpoint == model.weight.detach().double().numpy()).all()
+    assert not any(isinstance(n.map, Opaque | Pad) for n in [node])
