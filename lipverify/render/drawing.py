@@ -29,11 +29,14 @@ def draw(witness: Witness, width: int = 100) -> list[str]:
     if x is None or y is None or x.shape[1] * 3 + 6 > width:
         return [f"x and y of shape {tuple(witness.x.shape)} (not drawn)", ratio]
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    size = np.abs(x - y).max()
+    with np.errstate(over="ignore"):
+        difference = np.nan_to_num(x - y)  # beyond the largest float: the largest float
+        spread = np.nan_to_num(high - low)
+    size = np.abs(difference).max()
     pictures = [
-        _shade(x, low, high, SHADES),
-        _shade(y, low, high, SHADES),
-        _shade(x - y, -size, size, SIGNED),
+        _shade(x, low, spread, SHADES),
+        _shade(y, low, spread, SHADES),
+        _shade(difference / 2, -size / 2, size, SIGNED),
     ]
     columns = max(x.shape[1], 5)
     heads = "   ".join(title.ljust(columns) for title in ("x", "y", "x - y"))
@@ -56,8 +59,8 @@ def as_image(array: np.ndarray) -> np.ndarray | None:
     return image if max(image.shape) <= MAX_SIDE else None
 
 
-def _shade(image: np.ndarray, low: float, high: float, shades: str) -> list[str]:
-    spread = high - low
-    scaled = (image - low) / spread if spread > 0 and np.isfinite(spread) else np.full(image.shape, 0.5)
-    levels = np.clip((scaled * len(shades)).astype(int), 0, len(shades) - 1)
+def _shade(image: np.ndarray, low: float, spread: float, shades: str) -> list[str]:
+    with np.errstate(over="ignore"):
+        scaled = (image - low) / spread if spread > 0 else np.full(image.shape, 0.5)
+    levels = (np.clip(scaled, 0, 1 - 2**-20) * len(shades)).astype(int)
     return ["".join(shades[i] for i in row) for row in levels]
