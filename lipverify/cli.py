@@ -32,19 +32,21 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from lipverify import __version__
+
+        typer.echo(f"lipverify {__version__}")
+        raise typer.Exit(0)
+
+
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed
-
-        try:
-            typer.echo(f"lipverify {installed('lipverify')}")
-        except PackageNotFoundError:
-            typer.echo("lipverify (not installed)")
-        raise typer.Exit(0)
+    pass
 
 
 @app.command(epilog=EXITS)

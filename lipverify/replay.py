@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lipverify.read.program import Program
 
 MAX_REPORT = 1 << 29
-_HEX = re.compile(r"-?0x[01](\.[0-9a-f]{1,13})?p[+-]\d{1,4}", re.ASCII)
+_HEX = re.compile(r"-?0x[01](\.[0-9a-f]{1,13})?p[+-]?\d{1,4}", re.ASCII)
 STEP = "Write the report again: lipverify audit MODEL --format json --output report.json"
 
 
@@ -81,7 +81,7 @@ def read_witnesses(path: str | PathLike[str]) -> tuple[Pair, ...]:
             for evidence in region["evidence"]
             if evidence.get("witness") is not None
         )
-    except (ValueError, KeyError, TypeError, AttributeError, LipverifyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, LipverifyError) as error:
         why = f"{type(error).__name__}: {quoted(error, 200)}"
         raise ReadError("the file is no JSON report of lipverify", where=where, why=why, step=STEP) from None
 

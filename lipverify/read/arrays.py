@@ -66,7 +66,7 @@ def _from_stream(path: Path, file: IO[bytes], length: int) -> np.ndarray:
     data = file.read(size)
     if len(data) != size:
         raise _refused(path, "it is cut short")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _refused(path: Path, what: str, why: str = "") -> ReadError:

@@ -21,6 +21,9 @@ WEIGHTS = "data/weights/model_weights_config.json"
 class Network(nn.Module):
     """A convolution, a shared module called twice, batch norm, several results of one operation, a lifted constant."""
 
+    kept: torch.Tensor
+    dropped: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 2, 3, padding=1)

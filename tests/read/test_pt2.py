@@ -66,6 +66,11 @@ def test_every_real_dtype_is_read_bit_for_bit(stored, dtype):
 
 
 class Views(nn.Module):
+    corner: torch.Tensor
+    repeated: torch.Tensor
+    mask: torch.Tensor
+    index: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         whole = torch.arange(32.0).reshape(4, 8)
