@@ -19,7 +19,7 @@ from cpl.errors import CheckpointError, CplError
 from cpl.export import INPUTS, TENSORS, Provenance, export_model, load_sealed, read_facts
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.sealing import seal
-from cpl.train import Run, TrainSettings
+from cpl.train import Run, TrainSettings, torch_threads
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Train networks that are 1-Lipschitz by construction."
@@ -40,13 +40,16 @@ def train_command(
     batch_size: Annotated[
         int | None, typer.Option(help=f"[default: {TrainSettings().batch_size}]", show_default=False)
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of torch; part of the run. [default: 1]", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint in --out.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again although --out holds an unfinished run.")
     ] = False,
 ) -> None:
     """Train, seal, evaluate and export into one directory."""
-    given = {"data": data_name, "seed": seed, "epochs": epochs, "batch_size": batch_size}
+    given = {"data": data_name, "seed": seed, "epochs": epochs, "batch_size": batch_size, "threads": threads}
     given = {name: entry for name, entry in given.items() if entry is not None}
     run = _resumed(out, given) if resume else _fresh(out, given, overwrite=overwrite)
     _train_with_bar(run, out)
@@ -63,8 +66,9 @@ def evaluate_command(
         split = data.load_data(settings.data, seed=settings.seed)
     else:
         run = Run.resume(directory)
-        model, split = _sealed(run), run.split
-    _print_accuracy(evaluate(model, split.test_x, split.test_y))
+        model, split, settings = _sealed(run), run.split, run.settings
+    with torch_threads(settings.threads):
+        _print_accuracy(evaluate(model, split.test_x, split.test_y))
 
 
 @app.command("export")
@@ -76,11 +80,11 @@ def export_command(
     _ship(Run.resume(checkpoint), out)
 
 
-def main() -> None:
-    """Entry point of the console script `cpl`."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script `cpl`; the arguments default to those of the process."""
     errors = Console(stderr=True)
     try:
-        app()
+        app(arguments)
     except CplError as error:
         errors.print(f"[bold red]error[/]: {escape(_printable(error.what))}", highlight=False, soft_wrap=True)
         for name, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
@@ -141,12 +145,14 @@ def _train_with_bar(run: Run, out: Path) -> None:
 
 
 def _sealed(run: Run) -> CPLNet:
-    return seal(run.model, run.config.image_shape)
+    with torch_threads(run.settings.threads):  # bounds, hence stored tensors, are the same on every number of cores
+        return seal(run.model, run.config.image_shape)
 
 
 def _ship(run: Run, out: Path) -> None:
     model = _sealed(run)
-    accuracy = evaluate(model, run.split.test_x, run.split.test_y)
+    with torch_threads(run.settings.threads):
+        accuracy = evaluate(model, run.split.test_x, run.split.test_y)
     written = export_model(
         model, out, inputs=run.split.test_x[:AUDITED_IMAGES], provenance=Provenance(run.settings.to_dict(), accuracy)
     )

@@ -2,7 +2,7 @@
 
 Real semantics: with sqrt(h) folded into V = sqrt(h) W and b' = sqrt(h) b (ReLU is positively homogeneous), a block is
 
-    f(x) = x - V^T relu(V x + b'),   1-Lipschitz in l2 if ||V||^2 <= 2   (DESIGN 4.4 with h = 1).
+    f(x) = x - V^T relu(V x + b'),   1-Lipschitz in l2 if ||V||^2 <= 2   (Meunier et al., 2022).
 
 Both uses of V are the same stored numbers. A sealed layer knows the input shape and dtype it was sealed for and
 refuses others: the norm of a convolution depends on the size of the map.

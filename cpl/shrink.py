@@ -22,6 +22,7 @@ from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedNormalizedLi
 SHRINK = 2.0**-20
 BLOCK_LIMIT = math.sqrt(2 * (1 - SHRINK)) * (1 - 2.0**-50)
 
+ROUNDING_ROOM = 1 - 2.0**-26  # for what storing in float32 moves the norm by; where it does not suffice, shrink again
 Pair = tuple[Tensor, Tensor]
 
 
@@ -84,13 +85,13 @@ def _block(
     upper = upper_of(weight)
     if upper == 0.0:  # W = 0 is the identity whatever h
         return weight, bias, 0.0
-    scale = BLOCK_LIMIT / upper
+    scale = BLOCK_LIMIT / upper * ROUNDING_ROOM
     while True:
         tensor = (weight.double() * scale).to(weight.dtype)
         upper = upper_of(tensor)
         if upper <= BLOCK_LIMIT:
             return tensor, _finite((bias.double() * scale).to(bias.dtype), path), upper
-        scale *= BLOCK_LIMIT / upper * (1 - 2.0**-26)
+        scale *= BLOCK_LIMIT / upper * ROUNDING_ROOM
 
 
 def _record(path: str, kind: str, shape: tuple[int, ...], upper: float, **tensors: Tensor) -> LayerSeal:

@@ -24,7 +24,7 @@ import cpl
 from cpl.files import write_atomically
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Scale one sealed dense block of an exported cpl model, keeping its claims."
     )
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for the faulty model.pt2 and claims.json")
     parser.add_argument("--layer", help="module path of a sealed dense block; default: the last one")
     parser.add_argument("--factor", type=float, default=1.05, help="what its V is multiplied by; default: 1.05")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         model = load(arguments.source)
         claims = json.dumps(cpl.claims_of(model), indent=1) + "\n"

@@ -54,7 +54,9 @@ def test_unknown_data_is_refused():
 
 def test_the_loss_falls(split, tmp_path):
     losses = []
+    threads = torch.get_num_threads()
     cpl.Run(SETTINGS, CONFIG, split=split).train(tmp_path, report=lambda progress: losses.append(progress.loss))
+    assert torch.get_num_threads() == threads
     assert len(losses) == 16
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
 
