@@ -20,12 +20,11 @@ from fractions import Fraction
 import numpy as np
 
 from lipverify.evidence import Rigor
-from lipverify.maps import Adjoint, Convolution, Enclosure, apply
+from lipverify.maps import Convolution, Enclosure, apply
 from lipverify.rigor.banded import Strip, strip_upper
-from lipverify.rigor.candidates import Spectrum
+from lipverify.rigor.candidates import Spectrum, guess_singular_vector
 from lipverify.rigor.dense import dense_norm
 from lipverify.rigor.enclosure import NormEnclosure
-from lipverify.rigor.lanczos import top_eigenpair
 from lipverify.rigor.probe import machine
 from lipverify.rigor.reductions import Array, checked, length, lost, power_of_two, unit_scaled
 from lipverify.rigor.rounding import gamma, round_down, round_up, sqrt_up, underflow
@@ -173,7 +172,7 @@ def _finite_upper(convolution: Convolution, spectrum: Spectrum, budget: float) -
     kernel = convolution.kernel.midpoint
     image, out, taps = convolution.input_shape[2:], convolution.output_shape[2:], kernel.shape[2:]
     width = min(kernel.shape[:2])
-    unrolled = [taps[a] ** 2 * image[a] * 6.0 * (width * max(image[1 - a], out[1 - a])) ** 3 for a in (0, 1)]
+    unrolled = [_unrolled_cost(taps[a], image[a], width * max(image[1 - a], out[1 - a])) for a in (0, 1)]
     axis = int(np.argmin(unrolled))
     if unrolled[axis] <= budget:
         strip = _oriented(_unrolled_taps(convolution, 1 - axis), None, convolution, axis)
@@ -190,6 +189,11 @@ def _finite_upper(convolution: Convolution, spectrum: Spectrum, budget: float) -
             name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
             return (None if bound is None else bound + block_error(kernel)), name
     return None, ""
+
+
+def _unrolled_cost(taps: int, blocks: int, side: int) -> float:
+    """Floating-point operations of a real banded proof, roughly."""
+    return 6.0 * taps**2 * blocks * float(side) ** 3
 
 
 def _unrolled_taps(convolution: Convolution, along: int) -> Array:
@@ -229,17 +233,9 @@ def _lower(convolution: Convolution, repeats: Fraction) -> tuple[Fraction, Array
     Each entry of fl(A x) sums k = in * kh * kw products: |error| <= gamma_k |A| |x|, in norm gamma_k || |A| || |x|.
     """
     kernel, shape = convolution.kernel.midpoint, convolution.input_shape
-    adjoint = Adjoint(convolution)
-    size = int(np.prod(shape))
-
-    def product(v: Array) -> Array:
-        return apply(adjoint, apply(convolution, v.reshape(shape))).reshape(-1)
-
-    start = np.random.default_rng(0).standard_normal(size)
-    ritz = top_eigenpair(product, start, steps=max(8, min(200, (1 << 25) // size)), relative=1e-7)
-    x, _ = unit_scaled(ritz.vector)
+    x, _ = unit_scaled(guess_singular_vector(convolution))
     if not np.isfinite(x).all() or not x.any():
-        return Fraction(0), np.zeros(size)
+        return Fraction(0), np.zeros(shape)
     image, e = unit_scaled(np.ascontiguousarray(apply(convolution, x.reshape(shape))))
     k = kernel[0].size
     longest = length(x)[1]

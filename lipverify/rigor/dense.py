@@ -15,6 +15,7 @@ from lipverify.rigor.psd import psd_shift
 from lipverify.rigor.reductions import (
     Array,
     checked,
+    exact_sum_squares,
     length,
     lost,
     matrix_norm_up,
@@ -77,7 +78,7 @@ def row_norm(weight: Enclosure | np.ndarray) -> NormEnclosure:
         # Every row that might be the largest, in integers.
         close = np.flatnonzero(squares >= squares[top] * (1 - 2 * float(gamma(n + 4))) - 2.0**-900)
         if len(close) * n <= _EXACT_SQUARES:
-            largest = max(_exact_sum_squares(midpoint[i]) for i in close)
+            largest = max(exact_sum_squares(midpoint[i]) for i in close)
             return NormEnclosure(sqrt_down(largest), sqrt_up(largest), "largest row norm", Rigor.EXACT, vector)
     high = round_up((Fraction(float(squares[top])) + underflow(n + 1)) / (1 - gamma(n + 1)))
     low = round_down(max(Fraction(0), sum_squares(vector)[0]))
@@ -101,10 +102,6 @@ def _parts(weight: Enclosure | np.ndarray) -> tuple[Array, Fraction]:
     return midpoint, matrix_norm_up(radius.reshape(radius.shape[0], -1) if radius.ndim else radius.reshape(1, 1))
 
 
-def _exact_sum_squares(values: Array) -> Fraction:
-    return sum((Fraction(float(x)) ** 2 for x in values[values.view(np.int64) << 1 != 0]), Fraction(0))
-
-
 def _single_entries(w: Array) -> NormEnclosure | None:
     """The exact norm where W W^T or W^T W is diagonal because no column (row) has two nonzero entries."""
     if not w.size:
@@ -118,11 +115,11 @@ def _single_entries(w: Array) -> NormEnclosure | None:
     if nonzero.sum() > _EXACT_SQUARES:
         return None
     if (nonzero.sum(0) <= 1).all():
-        squares = [_exact_sum_squares(w[i]) for i in range(len(w))]
+        squares = [exact_sum_squares(w[i]) for i in range(len(w))]
         top = squares.index(max(squares))
         vector = unit_scaled(w[top])[0]
     elif (nonzero.sum(1) <= 1).all():
-        squares = [_exact_sum_squares(np.ascontiguousarray(w[:, j])) for j in range(w.shape[1])]
+        squares = [exact_sum_squares(np.ascontiguousarray(w[:, j])) for j in range(w.shape[1])]
         top = squares.index(max(squares))
         vector[top] = 1.0
     else:

@@ -92,8 +92,19 @@ def largest_magnitude(a: Array) -> Fraction:
     """max |a_i| of a finite array, exactly: the bits of nonnegative floats are ordered as they are."""
     if not a.size:
         return Fraction(0)
-    bits = (a.view(np.uint64) & np.uint64(2**63 - 1)).max()
-    return Fraction(float(bits.view(np.float64)))
+    return _from_bits(int((a.view(np.uint64) & np.uint64(2**63 - 1)).max()))
+
+
+def _from_bits(bits: int) -> Fraction:
+    """The magnitude of a finite float64. ``Fraction(x)`` returns 0 for a subnormal x where the processor reads it as 0."""
+    mantissa, exponent = bits & (2**52 - 1), (bits >> 52) & 0x7FF
+    return (mantissa + (2**52 if exponent else 0)) * power_of_two(max(exponent, 1) - 1075)
+
+
+def exact_sum_squares(a: Array) -> Fraction:
+    """sum a_i^2 in integer arithmetic; slow, for at most some ten thousand entries."""
+    bits = a.view(np.uint64)
+    return sum((_from_bits(b) ** 2 for b in bits[(bits << np.uint64(1)) != 0].tolist()), Fraction(0))
 
 
 def power_of_two(e: int) -> Fraction:
@@ -122,7 +133,7 @@ def _nonnegative(total: float, k: int, absolute: Fraction, what: str) -> tuple[F
 def frobenius_up(a: Array) -> Fraction:
     """An upper bound of the Frobenius norm, hence of the 2-norm; ``a`` may have any scale."""
     b, e = unit_scaled(a)
-    return power_of_two(e) * (sqrt_up(sum_squares(b)[1]) + (lost(a) if b.any() else 0))
+    return power_of_two(e) * (sqrt_up(sum_squares(b)[1]) + lost(a)) if b.any() else Fraction(0)
 
 
 def length(a: Array) -> tuple[Fraction, Fraction]:
