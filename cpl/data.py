@@ -37,7 +37,7 @@ def load_data(name: str, *, seed: int, test_fraction: float = 0.2) -> Split:
     'digits': 1,797 images of 1 x 8 x 8 (Alpaydin and Kaynak, 1998; UCI), sixteenths scaled to [0, 1].
 
     Raises:
-        DataError: if the name is unknown.
+        DataError: if the name is unknown, or scikit-learn is missing.
     """
     if name not in DATASETS:
         raise DataError(
@@ -46,7 +46,15 @@ def load_data(name: str, *, seed: int, test_fraction: float = 0.2) -> Split:
             why="no loader has this name",
             next_step=f"choose one of {', '.join(DATASETS)}",
         )
-    from sklearn.datasets import (
+    try:  # imported here: a second of start-up that only training and evaluation need
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise DataError(
+            "the digits cannot be loaded",
+            where="--data digits",
+            why="scikit-learn, which holds them, is not installed",
+            next_step="pip install 'lipverify[train]'",
+        ) from error
         load_digits,
     )  # imported here: a second of start-up that only training and evaluation need
 

@@ -1,6 +1,7 @@
 """Training: the loss falls, a run resumes to the bit, and an interrupt or NaN leaves a whole checkpoint."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -50,6 +51,12 @@ def test_digits_are_split_by_seed():
 def test_unknown_data_is_refused():
     with pytest.raises(cpl.DataError, match="digits"):
         cpl.load_data("digit", seed=0)
+
+
+def test_missing_scikit_learn_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(cpl.DataError, match=r"lipverify\[train\]"):
+        cpl.load_data("digits", seed=0)
 
 
 def test_the_loss_falls(split, tmp_path):
