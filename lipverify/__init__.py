@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lipverify.audit import RegionReport, Report, audit
+    from lipverify.auditing import RegionReport, Report, audit
     from lipverify.claims import Claim, read_claims
     from lipverify.errors import LipverifyError
     from lipverify.evidence import Evidence, Rigor, Witness
-    from lipverify.read import read
     from lipverify.verdict import Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "audit": "audit",
-    "Report": "audit",
-    "RegionReport": "audit",
+    "audit": "auditing",
+    "Report": "auditing",
+    "RegionReport": "auditing",
     "Claim": "claims",
     "read_claims": "claims",
     "LipverifyError": "errors",
     "Evidence": "evidence",
     "Rigor": "evidence",
     "Witness": "evidence",
-    "read": "read",
     "Verdict": "verdict",
 }
 
@@ -38,7 +36,6 @@ __all__ = [
     "Verdict",
     "Witness",
     "audit",
-    "read",
     "read_claims",
 ]
 

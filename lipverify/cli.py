@@ -153,7 +153,7 @@ def _audit(
 
     length = None if radius is None else parse_rational(radius, "--radius")
     given = None if claims is None else read_claims(claims)
-    from lipverify.audit import audit as run
+    from lipverify.auditing import audit as run
     from lipverify.read import read
     from lipverify.render import render
 

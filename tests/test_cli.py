@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from lipverify.audit import RegionReport, Report
+from lipverify.auditing import RegionReport, Report
 from lipverify.claims import L2, Claim
 from lipverify.cli import app
 from lipverify.verdict import Verdict
@@ -226,7 +226,7 @@ def stub(monkeypatch):
             calls.append(options)
             return action(options)
 
-        monkeypatch.setattr("lipverify.audit.audit", stubbed)
+        monkeypatch.setattr("lipverify.auditing.audit", stubbed)
         return calls
 
     return install

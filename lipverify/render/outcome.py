@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lipverify.audit import Report
+    from lipverify.auditing import Report
     from lipverify.claims import Claim
 
 WHOLE = "(whole)"

@@ -12,7 +12,7 @@ import numpy as np
 from lipverify.rigor.rounding import decimal_down, decimal_up
 
 if TYPE_CHECKING:
-    from lipverify.audit import RegionReport, Report
+    from lipverify.auditing import RegionReport, Report
     from lipverify.claims import Ball
     from lipverify.evidence import Evidence, Witness
 

@@ -8,7 +8,7 @@ from lipverify.render import outcome
 from lipverify.render.escape import lower_text, markdown, upper_text
 
 if TYPE_CHECKING:
-    from lipverify.audit import RegionReport, Report
+    from lipverify.auditing import RegionReport, Report
     from lipverify.evidence import Evidence
 
 DIGITS = 7

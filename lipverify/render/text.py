@@ -10,7 +10,7 @@ from lipverify.render import drawing, outcome
 from lipverify.render.escape import lower_text, upper_text, visible
 
 if TYPE_CHECKING:
-    from lipverify.audit import RegionReport, Report
+    from lipverify.auditing import RegionReport, Report
     from lipverify.evidence import Evidence
 
 DIGITS = 7

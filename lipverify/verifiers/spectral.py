@@ -69,7 +69,7 @@ class Spectral:
         return Evidence(
             self.name,
             lower.lower if lower else None,
-            round_up(upper),
+            _short(upper),
             Rigor.RIGOROUS,
             walk.rule(),
             time.perf_counter() - start,
@@ -109,7 +109,7 @@ class _Walk:
         self.constants: dict[str, Fraction] = {graph.input: Fraction(1)}
         for name, node in graph.nodes.items():
             if name in needed:
-                self.constants[name] = round_up(self._step(node))
+                self.constants[name] = _short(self._step(node))
 
     def l2(self, name: str) -> Fraction:
         return self.constants[name]
@@ -151,6 +151,11 @@ class _Walk:
                 self.rules["sum"] += 1
                 return sum((self.constants[i] for i in node.inputs), Fraction(0))
         raise TypeError(f"no rule for {node.map!r}; the region should have been unsupported")
+
+
+def _short(q: Fraction) -> Fraction:
+    """q itself while it is short (1/3 times 3 is 1), else rounded up."""
+    return q if q.denominator.bit_length() + q.numerator.bit_length() <= 512 else round_up(q)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipverify.audit import RegionReport, Report
+from lipverify.auditing import RegionReport, Report
 from lipverify.claims import L2, Ball, Claim
 from lipverify.evidence import Evidence, Rigor, Witness
 from lipverify.verdict import Mismatch, MismatchKind, Verdict
