@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lipverify.errors import quoted
+from lipverify.errors import ReadError, quoted
 from lipverify.read.archive import RESAVE, Archive
 from lipverify.read.operators import ALLOWED
 from lipverify.read.program import Operation, Ref, aten
@@ -40,14 +40,7 @@ def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...]
         "aten.detach.default" if target == "aten.detach_.default" else target
     )  # writes nothing: it drops a gradient
     if target not in ALLOWED:
-        raise archive.refuse(
-            f"the operation {quoted(node['target'])} in {where} is not read",
-            why="only operators on the list of pure ATen operators are ever run; "
-            + ("operators that write into their inputs appear in train mode or before decomposition"
-               if re.fullmatch(r"aten\.\w*[a-z]_\.\w+", target) else "this one is not on it"),
-            step="Put the model into eval mode, export it with torch.export.export(...).run_decompositions(), "
-            "and replace custom operators by ATen ones.",
-        )  # fmt: skip
+        raise _not_allowed(archive, str(node["target"]), where)
     args, kwargs = _arguments(archive, target, node["inputs"], f"{quoted(target)} in {where}")
     flag, forbidden = _TRAINING.get(target, ("", None))
     schema = aten(target)._schema  # type: ignore[attr-defined]
@@ -75,6 +68,18 @@ def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...]
     whole = f"{whole}_and_more" if whole in names else whole
     parts = [Operation(n, "getitem", (Ref(whole), i), {}, calls, source) for i, n in enumerate(names) if n in read]
     return [Operation(whole, target, args, kwargs, calls, source), *parts]
+
+
+def _not_allowed(archive: Archive, target: str, where: str) -> ReadError:
+    why = "only operators on the list of pure ATen operators are ever run, and this one is not on it"
+    if re.fullmatch(r"torch\.ops\.aten\.\w*[a-z]_\.\w+", target):
+        why = "it writes into its input, as in train mode or before decomposition; only pure operators are ever run"
+    return archive.refuse(
+        f"the operation {quoted(target)} in {where} is not read",
+        why=why,
+        step="Put the model into eval mode, export it with torch.export.export(...).run_decompositions(), "
+        "and replace custom operators by ATen ones.",
+    )
 
 
 def references(node: Mapping[str, Any]) -> list[str]:

@@ -109,6 +109,31 @@ def test_infinite_scalars_and_several_results(stored):
     assert any(op.target == "getitem" for op in program.operations)
 
 
+LAYERS = {
+    "circular": lambda: nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
+    "strided": lambda: nn.Conv2d(1, 2, 3, stride=2, padding="valid"),
+    "transposed": lambda: nn.ConvTranspose2d(1, 1, 3, stride=2, output_padding=1),
+    "pooled": lambda: nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1)),
+    "padded": lambda: nn.Sequential(
+        nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.ZeroPad2d(1), nn.CircularPad2d(1)
+    ),
+    "upsampled": lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2, mode="bilinear")),
+    "activations": lambda: nn.Sequential(nn.PReLU(), nn.GELU(), nn.Mish(), nn.Hardswish(), nn.SELU(), nn.Softplus()),
+    "normalised": lambda: nn.Sequential(nn.LayerNorm(8), nn.GroupNorm(1, 1), nn.Softmax(-1)),
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)),
+    "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)),
+}
+
+
+@pytest.mark.parametrize("core", [True, False], ids=["core", "raw"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_common_layers_are_read_from_vanilla_exports(stored, name, core):
+    torch.manual_seed(0)
+    model, x = LAYERS[name]().eval(), torch.rand(1, 1, 8, 8)
+    program = read(stored(archives.save(model, x, core=core)))
+    torch.testing.assert_close(program(x), model(x))
+
+
 def test_the_allowed_operators_are_pure():
     draws = set()
     for name in ALLOWED:
