@@ -84,6 +84,12 @@ def square_root(x: Ball) -> Ball:
     return Ball(middle, grown(x.radius / middle + float_up(gamma(2)) * middle, 4))
 
 
+def power(x: Ball, exponent: Any) -> Ball:
+    if exponent != 2:
+        raise NotFoldable(f"the power {exponent}")
+    return multiply(x, x)
+
+
 def one() -> Ball:
     return exact(torch.ones((), dtype=torch.float64))
 

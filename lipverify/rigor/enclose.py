@@ -119,6 +119,7 @@ RULES: dict[str, Callable[..., Ball]] = {
     "aten.rsqrt.default": lambda x: balls.divide(balls.one(), balls.square_root(x)),
     "aten.reciprocal.default": lambda x: balls.divide(balls.one(), x),
     "aten.square.default": lambda x: balls.multiply(x, x),
+    "aten.pow.Tensor_Scalar": balls.power,
     "aten.relu.default": balls.relu,
     "aten.abs.default": lambda x: Ball(x.midpoint.abs(), x.radius),
     "aten.leaky_relu.default": balls.leaky_relu,
