@@ -55,8 +55,6 @@ def load_data(name: str, *, seed: int, test_fraction: float = 0.2) -> Split:
             why="scikit-learn, which holds them, is not installed",
             next_step="pip install 'lipverify[train]'",
         ) from error
-        load_digits,
-    )  # imported here: a second of start-up that only training and evaluation need
 
     pixels, labels = load_digits(return_X_y=True)
     x = torch.as_tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
