@@ -90,16 +90,24 @@ def kernels(channels: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
+class Operator(LinearOperator):
+    """A convolution of one image, as scipy wants it."""
+
+    def __init__(self, convolution: Convolution) -> None:
+        self.convolution = convolution
+        shape = (int(np.prod(convolution.output_shape)), int(np.prod(convolution.input_shape)))
+        super().__init__(np.float64, shape)
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        return apply(self.convolution, x.reshape(self.convolution.input_shape)).ravel()
+
+    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+        return adjoint_apply(self.convolution, x.reshape(self.convolution.output_shape)).ravel()
+
+
 def lanczos(convolution: Convolution) -> float:
-    """The largest singular value by ARPACK."""
-    inner, outer = convolution.input_shape, convolution.output_shape
-    operator = LinearOperator(
-        (int(np.prod(outer)), int(np.prod(inner))),
-        matvec=lambda x: apply(convolution, x.reshape(inner)).ravel(),
-        rmatvec=lambda y: adjoint_apply(convolution, y.reshape(outer)).ravel(),
-        dtype=np.float64,
-    )
-    largest = svds(operator, k=1, return_singular_vectors=False, rng=np.random.default_rng(0))
+    """The largest singular value by ARPACK, to machine precision."""
+    largest = svds(Operator(convolution), k=1, return_singular_vectors=False, rng=np.random.default_rng(0))
     return float(np.asarray(largest)[0])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lipverify.maps import Enclosure
 from lipverify.rigor.probe import machine
-from lipverify.rigor.reductions import Array, checked, matrix_norm_up
+from lipverify.rigor.reductions import Array, checked, matrix_norm_up, require_float64
 
 _EPS = 2.0**-52
 _TINY = 2.0**-1000
@@ -49,6 +49,7 @@ class BallMatrix:
         radius: (m, n) float64, >= 0, finite.
 
     Raises:
+        TypeError: for another dtype than float64.
         ValueError: on NaN or infinity (an operation overflowed), a negative radius, or shapes that do not fit.
     """
 
@@ -60,6 +61,8 @@ class BallMatrix:
             raise ValueError(
                 f"BallMatrix: midpoint {self.midpoint.shape} and radius {self.radius.shape} must be 2-D, equal"
             )
+        require_float64(self.midpoint)
+        require_float64(self.radius)
         if not (np.isfinite(self.midpoint).all() and np.isfinite(self.radius).all()):
             raise ValueError("BallMatrix: NaN or infinity; scale the matrices by powers of two first")
         if (self.radius < 0).any():

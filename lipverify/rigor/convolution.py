@@ -233,9 +233,10 @@ def _lower(convolution: Convolution, repeats: Fraction) -> tuple[Fraction, Array
     Each entry of fl(A x) sums k = in * kh * kw products: |error| <= gamma_k |A| |x|, in norm gamma_k || |A| || |x|.
     """
     kernel, shape = convolution.kernel.midpoint, convolution.input_shape
-    x, _ = unit_scaled(guess_singular_vector(convolution))
-    if not np.isfinite(x).all() or not x.any():
+    guess = guess_singular_vector(convolution)
+    if not np.isfinite(guess).all() or not guess.any():
         return Fraction(0), np.zeros(shape)
+    x, _ = unit_scaled(guess)
     image, e = unit_scaled(np.ascontiguousarray(apply(convolution, x.reshape(shape))))
     k = kernel[0].size
     longest = length(x)[1]

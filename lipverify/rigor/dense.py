@@ -84,8 +84,8 @@ def row_norm(weight: Enclosure | np.ndarray) -> NormEnclosure:
     low = round_down(max(Fraction(0), sum_squares(vector)[0]))
     scale = power_of_two(e)
     loss = lost(vector)
-    lower = max(Fraction(0), sqrt_down(low) - loss) * scale
-    enclosure = NormEnclosure(lower, (sqrt_up(high) + loss) * scale, "largest row norm", vector=vector)
+    lower, upper = round_down(max(Fraction(0), sqrt_down(low) - loss)), round_up(sqrt_up(high) + loss)
+    enclosure = NormEnclosure(lower * scale, upper * scale, "largest row norm", vector=vector)
     return enclosure if radius is None else enclosure.widened(row_norm(radius).upper)
 
 
@@ -176,10 +176,10 @@ def _guess_and_prove(tall: Array, squares: Fraction) -> tuple[RitzPair, Fraction
 
 def _rayleigh(w: Array, v: Array, frobenius: Fraction) -> Fraction:
     """A lower bound of |W v| / |v|: fl(W v) is off by gamma_n |W| |v|, in norm by gamma_n ||W||_F |v|."""
-    v, _ = unit_scaled(np.ascontiguousarray(v))
     m, n = w.shape
     if not np.isfinite(v).all() or not v.any():
         return Fraction(0)
+    v, _ = unit_scaled(np.ascontiguousarray(v))
     y = w @ v
     longest = length(v)[1]
     image, e = unit_scaled(y)

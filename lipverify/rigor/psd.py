@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from lipverify.rigor.probe import machine
-from lipverify.rigor.reductions import Array, row_sums_up, symmetric_norm_up
+from lipverify.rigor.reductions import Array, require_float64, row_sums_up, symmetric_norm_up
 from lipverify.rigor.rounding import gamma, round_up, underflow
 
 
@@ -36,7 +36,8 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
         beta, or None where no factorisation was found: then nothing is known.
 
     Raises:
-        ValueError: for matrices that are not square, or a negative error.
+        TypeError: for another dtype than float64.
+        ValueError: for matrices that are not square, parts of different shapes, or a negative error.
 
     >>> psd_shift(np.array([[2.0, -1.0], [-1.0, 2.0]])) < Fraction(1, 10**15)
     True
@@ -46,6 +47,11 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
     machine()
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"psd_shift: a stack of square matrices is needed, got shape {matrix.shape}")
+    for part in (matrix, imaginary):
+        if part is not None:
+            require_float64(part)
+    if imaginary is not None and imaginary.shape != matrix.shape:
+        raise ValueError(f"psd_shift: real part {matrix.shape} and imaginary part {imaginary.shape} differ in shape")
     if error < 0:
         raise ValueError(f"psd_shift: the error bound is negative ({error}); pass ||M_true - M||_2 <= error")
     n = matrix.shape[-1]

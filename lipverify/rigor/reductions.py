@@ -53,6 +53,12 @@ def _widened(a: np.ndarray) -> Array:
     return wide
 
 
+def require_float64(a: np.ndarray) -> None:
+    """Refuses any other dtype: in float32 the unit roundoff is 2^-24 and every bound below would be wrong."""
+    if a.dtype != np.float64:
+        raise TypeError(f"float64 is needed for rigorous arithmetic, got {a.dtype}; pass the array through checked()")
+
+
 def unit_scaled(a: Array) -> tuple[Array, int]:
     """(b, e) with |b| <= 1 and |a - 2^e b| <= 2^(e - 1021) in every entry; max |b| >= 1/2 unless a is zero.
 
@@ -61,12 +67,19 @@ def unit_scaled(a: Array) -> tuple[Array, int]:
 
     Args:
         a: finite float64 array (see :func:`checked`).
+
+    Raises:
+        TypeError: for another dtype.
+        ValueError: for NaN or infinity.
     """
+    require_float64(a)
     if not a.size:
         return a.copy(), 0
     bits = a.view(np.uint64)
     exponents = (bits >> np.uint64(52)) & _EXPONENT
     largest = int(exponents.max())
+    if largest == _EXPONENT:
+        raise ValueError("unit_scaled: NaN or infinity; a bound exists only for finite numbers (see checked)")
     if largest:
         e = largest - 1022
         b = (a * 2.0 ** (-(e // 2))) * 2.0 ** -(e - e // 2)
@@ -96,7 +109,7 @@ def largest_magnitude(a: Array) -> Fraction:
 
 
 def _from_bits(bits: int) -> Fraction:
-    """The magnitude of a finite float64. ``Fraction(x)`` returns 0 for a subnormal x where the processor reads it as 0."""
+    """The magnitude of a finite float64. ``Fraction(x)`` is 0 for a subnormal x where the processor reads it as 0."""
     mantissa, exponent = bits & (2**52 - 1), (bits >> 52) & 0x7FF
     return (mantissa + (2**52 if exponent else 0)) * power_of_two(max(exponent, 1) - 1075)
 
@@ -118,6 +131,7 @@ def sum_squares(a: Array) -> tuple[Fraction, Fraction]:
     Raises:
         ValueError: if the sum overflows; scale first (:func:`unit_scaled`).
     """
+    require_float64(a)
     flat = a.reshape(-1)
     total = float(np.dot(flat, flat))
     return _nonnegative(total, a.size + 1, underflow(a.size + 1), "sum of squares")
@@ -149,6 +163,7 @@ def row_sums_up(magnitudes: Array, terms: int = 0) -> Fraction:
         magnitudes: entrywise >= 0.
         terms: roundings already suffered by each entry (each relative, at most u).
     """
+    require_float64(magnitudes)
     if not magnitudes.size:
         return Fraction(0)
     n = magnitudes.shape[-1]

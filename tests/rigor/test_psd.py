@@ -69,6 +69,8 @@ def test_error_is_added_and_misuse_refused():
     assert psd_shift(np.eye(3), Fraction(1, 8)) >= Fraction(1, 8)
     assert psd_shift(np.zeros((0, 0)), Fraction(1, 8)) == Fraction(1, 8)
     assert psd_shift(np.array([[np.nan]])) is None
+    with pytest.raises(TypeError, match="float64"):
+        psd_shift(np.eye(2, dtype=np.float32))
     with pytest.raises(ValueError, match="negative"):
         psd_shift(np.eye(2), -1)
     with pytest.raises(ValueError, match="square"):
