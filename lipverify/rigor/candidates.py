@@ -81,7 +81,8 @@ def guess_singular_vector(convolution: Convolution) -> Array:
     small = replace(convolution, input_shape=(1, inner, *crop))
     size = inner * crop[0] * crop[1]
     start = np.random.default_rng(0).standard_normal(size)
-    steps = max(8, min(200, (1 << 25) // size))
+    flops = 4.0 * kernel.size * crop[0] * crop[1]
+    steps = max(8, min(200, (1 << 25) // size, int(1e11 / flops)))
     vector = top_eigenpair(_normal_product(small), start, steps=steps, relative=1e-10).vector
     x = np.zeros(convolution.input_shape)
     corner = [(n - m) // 2 for n, m in zip(image, crop, strict=True)]

@@ -21,22 +21,25 @@ import numpy as np
 
 from lipverify.evidence import Rigor
 from lipverify.maps import Convolution, Enclosure, apply
-from lipverify.rigor.banded import Strip, strip_upper
 from lipverify.rigor.candidates import Spectrum, guess_singular_vector
 from lipverify.rigor.dense import dense_norm
 from lipverify.rigor.enclosure import NormEnclosure
+from lipverify.rigor.finite import finite_attempts
 from lipverify.rigor.probe import machine
 from lipverify.rigor.reductions import Array, checked, length, lost, power_of_two, unit_scaled
 from lipverify.rigor.rounding import gamma, round_down, round_up, sqrt_up, underflow
-from lipverify.rigor.torus import Torus, block_error, circle_twiddles, magnitude_norm, torus_upper
+from lipverify.rigor.torus import Torus, magnitude_norm, torus_upper
 
 TOLERANCE = Fraction(1, 2**16)
 """A relative gap below which nothing tighter is tried."""
 
 _SMALL_MATRIX = 1024
 
-BUDGET = 4e11
-"""Floating-point operations (a rough count) that one finite proof may cost: a few seconds."""
+BUDGET = 2e12
+"""Floating-point operations (a rough count) that one finite proof may cost; beyond a fifth of it (some ten seconds) it
+is tried only where the gap exceeds ``DEAR``."""
+
+DEAR = Fraction(1, 200)
 
 
 def convolution_norm(
@@ -45,7 +48,7 @@ def convolution_norm(
     """lower <= ||A||_2 <= upper of a stride-1 convolution, zero or circular padding, for every kernel of the enclosure.
 
     Upper: the least of the proved bounds that were tried, cheapest first, until the gap is below ``tolerance``: small
-    maps unrolled to a matrix; the best torus; finite along one axis (:mod:`lipverify.rigor.banded`).
+    maps unrolled to a matrix; the best torus; finite along one axis (:mod:`lipverify.rigor.finite`).
     Lower: |A x| / |x| of the true map, x by Lanczos.
     Errors counted: see :mod:`lipverify.rigor.torus` and :mod:`lipverify.rigor.dense`; the radius by its own norm.
 
@@ -127,10 +130,12 @@ def _enclose(convolution: Convolution, repeats: Fraction, tolerance: Fraction, b
     bound = torus_upper(kernel, torus)
     if bound is not None and repeats * bound < upper:
         upper, method = round_up(repeats * bound), f"torus {torus}, s I - B^H B proved semidefinite"
-    if spectrum is not None and upper > lower * (1 + tolerance):
-        bound, name = _finite_upper(convolution, spectrum, budget)
-        if bound is not None and bound < upper:
-            upper, method = bound, name
+    for attempt in () if spectrum is None else finite_attempts(convolution, spectrum):
+        wanted = tolerance if attempt.flops <= budget / 5 else max(tolerance, DEAR)
+        if attempt.flops <= budget and upper > lower * (1 + wanted):
+            bound = attempt.upper()
+            if bound is not None and bound < upper:
+                upper, method = bound, attempt.method
     return NormEnclosure(lower, upper, method, vector=vector)
 
 
@@ -165,66 +170,6 @@ def _least(convolution: Convolution) -> tuple[int, int]:
         for n, k, (left, right) in zip(image, convolution.kernel.shape[2:], convolution.pads, strict=True)
     ]
     return sizes[0], sizes[1]
-
-
-def _finite_upper(convolution: Convolution, spectrum: Spectrum, budget: float) -> tuple[Fraction | None, str]:
-    """Finite along one axis; the other unrolled where that is affordable (no gap at all), else a circle."""
-    kernel = convolution.kernel.midpoint
-    image, out, taps = convolution.input_shape[2:], convolution.output_shape[2:], kernel.shape[2:]
-    width = min(kernel.shape[:2])
-    unrolled = [_unrolled_cost(taps[a], image[a], width * max(image[1 - a], out[1 - a])) for a in (0, 1)]
-    axis = int(np.argmin(unrolled))
-    if unrolled[axis] <= budget:
-        strip = _oriented(_unrolled_taps(convolution, 1 - axis), None, convolution, axis)
-        return strip_upper(strip), "unrolled, s I - A^T A proved semidefinite by blocks"
-    circles = [spectrum.best_circle(1 - a) for a in (0, 1)]
-    for axis in sorted((0, 1), key=lambda a: circles[a][0]):
-        _, size, twist = circles[axis]
-        if size / 2 * taps[axis] ** 2 * image[axis] * 40.0 * width**3 <= budget:
-            cosine, sine = circle_twiddles(size, twist, taps[1 - axis])
-            moved = np.moveaxis(kernel, 3 - axis, 0).reshape(taps[1 - axis], -1)
-            shape = (len(cosine), *kernel.shape[:2], taps[axis])
-            real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
-            bound = strip_upper(_oriented(real, imaginary, convolution, axis))
-            name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
-            return (None if bound is None else bound + block_error(kernel)), name
-    return None, ""
-
-
-def _unrolled_cost(taps: int, blocks: int, side: int) -> float:
-    """Floating-point operations of a real banded proof, roughly."""
-    return 6.0 * taps**2 * blocks * float(side) ** 3
-
-
-def _unrolled_taps(convolution: Convolution, along: int) -> Array:
-    """Matrices (taps of the other axis, 1, out * rows, in * columns) of the maps along one axis; copies only."""
-    kernel = np.moveaxis(convolution.kernel.midpoint, 2 + along, -1)
-    co, ci, taps, inner = kernel.shape
-    n, m, left = convolution.input_shape[2 + along], convolution.output_shape[2 + along], convolution.pads[along][0]
-    matrix = np.zeros((taps, 1, co, m, ci, n))
-    for y, t in itertools.product(range(m), range(inner)):
-        if 0 <= (x := y + t - left) < n:
-            matrix[:, 0, :, y, :, x] = np.moveaxis(kernel[:, :, :, t], 2, 0)
-    return matrix.reshape(taps, 1, co * m, ci * n)
-
-
-def _oriented(real: Array, imaginary: Array | None, convolution: Convolution, axis: int) -> Strip:
-    """The strip along ``axis``, or its adjoint (equal norm) where the outputs are the smaller side.
-
-    Row j, column i holds tap i - j + left; in the adjoint row i, column j does: with taps reversed, t' = R - t, that is
-    t' = j - i + (R - left).
-    """
-    left, rows, columns = (
-        convolution.pads[axis][0],
-        convolution.output_shape[2 + axis],
-        convolution.input_shape[2 + axis],
-    )
-    if real.shape[-2] < real.shape[-1]:
-        real = np.swapaxes(real[::-1], -1, -2)
-        imaginary = None if imaginary is None else -np.swapaxes(imaginary[::-1], -1, -2)
-        left, rows, columns = len(real) - 1 - left, columns, rows
-    real = np.ascontiguousarray(real)
-    return Strip(real, None if imaginary is None else np.ascontiguousarray(imaginary), left, rows, columns)
 
 
 def _lower(convolution: Convolution, repeats: Fraction) -> tuple[Fraction, Array]:

@@ -39,7 +39,7 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
         TypeError: for another dtype than float64.
         ValueError: for matrices that are not square, parts of different shapes, or a negative error.
 
-    >>> psd_shift(np.array([[2.0, -1.0], [-1.0, 2.0]])) < Fraction(1, 10**15)
+    >>> psd_shift(np.array([[2.0, -1.0], [-1.0, 2.0]])) < Fraction(1, 10**14)
     True
     >>> psd_shift(np.array([[1.0, 2.0], [2.0, 1.0]])) is None
     True

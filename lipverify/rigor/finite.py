@@ -1,0 +1,106 @@
+"""Ways to bound a zero-padded convolution without wrapping it around both axes, with what each would cost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from lipverify.maps import Convolution
+from lipverify.rigor.banded import Strip, strip_upper
+from lipverify.rigor.candidates import Spectrum
+from lipverify.rigor.reductions import Array
+from lipverify.rigor.rounding import round_up
+from lipverify.rigor.torus import block_error, circle_twiddles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A bound that could be proved.
+
+    Attributes:
+        flops: what it would cost, roughly.
+        method: its name, for people.
+        upper: the proof: an upper bound of the norm, or None where none is found.
+    """
+
+    flops: float
+    method: str
+    upper: Callable[[], Fraction | None]
+
+
+def finite_attempts(convolution: Convolution, spectrum: Spectrum) -> list[Attempt]:
+    """Finite along one axis, the other a circle (half the gap of a torus) or unrolled (no gap); cheapest first."""
+    attempts = [_circle(convolution, spectrum), _unrolled(convolution)]
+    return sorted(attempts, key=lambda attempt: attempt.flops)
+
+
+def _unrolled(convolution: Convolution) -> Attempt:
+    image, out, taps = convolution.input_shape[2:], convolution.output_shape[2:], convolution.kernel.shape[2:]
+    width = min(convolution.kernel.shape[:2])
+    costs = [_unrolled_cost(taps[a], image[a], width * max(image[1 - a], out[1 - a])) for a in (0, 1)]
+    axis = costs.index(min(costs))
+
+    def upper() -> Fraction | None:
+        return strip_upper(_oriented(_unrolled_taps(convolution, 1 - axis), None, convolution, axis))
+
+    return Attempt(costs[axis], "unrolled, s I - A^T A proved semidefinite by blocks", upper)
+
+
+def _circle(convolution: Convolution, spectrum: Spectrum) -> Attempt:
+    kernel = convolution.kernel.midpoint
+    circles = [spectrum.best_circle(1 - a) for a in (0, 1)]
+    axis = 0 if circles[0][0] <= circles[1][0] else 1
+    _, size, twist = circles[axis]
+    along, across = kernel.shape[2 + axis], kernel.shape[3 - axis]
+
+    def upper() -> Fraction | None:
+        cosine, sine = circle_twiddles(size, twist, across)
+        moved = np.moveaxis(kernel, 3 - axis, 0).reshape(across, -1)
+        shape = (len(cosine), *kernel.shape[:2], along)
+        real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
+        bound = strip_upper(_oriented(real, imaginary, convolution, axis))
+        return None if bound is None else round_up(bound + block_error(kernel))
+
+    flops = 20.0 * size * along**2 * convolution.input_shape[2 + axis] * float(min(kernel.shape[:2])) ** 3
+    name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
+    return Attempt(flops, name, upper)
+
+
+def _unrolled_cost(taps: int, blocks: int, side: int) -> float:
+    """Floating-point operations of a real banded proof, roughly."""
+    return 6.0 * taps**2 * blocks * float(side) ** 3
+
+
+def _unrolled_taps(convolution: Convolution, along: int) -> Array:
+    """Matrices (taps of the other axis, 1, out * rows, in * columns) of the maps along one axis; copies only."""
+    kernel = np.moveaxis(convolution.kernel.midpoint, 2 + along, -1)
+    co, ci, taps, inner = kernel.shape
+    n, m, left = convolution.input_shape[2 + along], convolution.output_shape[2 + along], convolution.pads[along][0]
+    matrix = np.zeros((taps, 1, co, m, ci, n))
+    for y, t in itertools.product(range(m), range(inner)):
+        if 0 <= (x := y + t - left) < n:
+            matrix[:, 0, :, y, :, x] = np.moveaxis(kernel[:, :, :, t], 2, 0)
+    return matrix.reshape(taps, 1, co * m, ci * n)
+
+
+def _oriented(real: Array, imaginary: Array | None, convolution: Convolution, axis: int) -> Strip:
+    """The strip along ``axis``, or its adjoint (equal norm) where the outputs are the smaller side.
+
+    Row j, column i holds tap i - j + left; in the adjoint row i, column j does: with taps reversed, t' = R - t, that is
+    t' = j - i + (R - left).
+    """
+    left, rows, columns = (
+        convolution.pads[axis][0],
+        convolution.output_shape[2 + axis],
+        convolution.input_shape[2 + axis],
+    )
+    if real.shape[-2] < real.shape[-1]:
+        real = np.swapaxes(real[::-1], -1, -2)
+        imaginary = None if imaginary is None else -np.swapaxes(imaginary[::-1], -1, -2)
+        left, rows, columns = len(real) - 1 - left, columns, rows
+    real = np.ascontiguousarray(real)
+    return Strip(real, None if imaginary is None else np.ascontiguousarray(imaginary), left, rows, columns)
