@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lipverify.auditing import RegionReport, Report, audit
+    from lipverify.auditing import audit
     from lipverify.claims import Claim, read_claims
     from lipverify.errors import LipverifyError
     from lipverify.evidence import Evidence, Rigor, Witness
+    from lipverify.report import RegionReport, Report
     from lipverify.verdict import Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "audit": "auditing",
-    "Report": "auditing",
-    "RegionReport": "auditing",
+    "Report": "report",
+    "RegionReport": "report",
     "Claim": "claims",
     "read_claims": "claims",
     "LipverifyError": "errors",

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from lipverify.auditing import RegionReport, Report
 from lipverify.claims import L2, Claim
 from lipverify.cli import app
+from lipverify.report import RegionReport, Report
 from lipverify.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent

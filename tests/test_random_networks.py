@@ -1,4 +1,4 @@
-"""300 random small networks whose constants are known: no rigorous interval excludes the truth, and none is in conflict.
+"""300 random small networks of known constants: no rigorous interval excludes the truth, and none is in conflict.
 
 One hidden layer with linearly independent rows realises every pattern of its ReLUs whatever the biases, so the constant
 is the largest norm over all patterns. Of two such layers in sequence the largest norm over all pairs of patterns is
@@ -103,9 +103,7 @@ def test_two_blocks_in_sequence_stay_between_sampled_and_enumerated_constants():
         v, w = (m.double().numpy() for m in weights.values() if m.ndim > 1)
         eye = np.eye(5)
         most = max(
-            norm((eye - w.T @ np.diag(e) @ w) @ (eye - v.T @ np.diag(d) @ v))
-            for d in patterns(3)
-            for e in patterns(3)
+            norm((eye - w.T @ np.diag(e) @ w) @ (eye - v.T @ np.diag(d) @ v)) for d in patterns(3) for e in patterns(3)
         )
         least = 0.0
         for _ in range(50):

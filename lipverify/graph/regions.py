@@ -49,9 +49,7 @@ def _region(
         )
         outputs = [name for name in inside if name in read_outside]
     if len(inputs) != 1 or len(outputs) != 1:
-        return Region(
-            path, None, None, f"it has {len(inputs)} inputs and {len(outputs)} outputs, not one of each"
-        )
+        return Region(path, None, None, f"it has {len(inputs)} inputs and {len(outputs)} outputs, not one of each")
     shape = nodes[inputs[0]].map.output_shape if inputs[0] in nodes else program.inputs[inputs[0]]
     part = _between(inputs[0], shape, outputs[0], nodes)
     if part is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lipverify.auditing import Report
+    from lipverify.report import Report
 
 __all__ = ["FORMATS", "render"]
 

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lipverify.auditing import Report
     from lipverify.claims import Claim
+    from lipverify.report import Report
 
 WHOLE = "(whole)"
 EXIT_MEANING = {

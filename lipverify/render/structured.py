@@ -12,9 +12,9 @@ import numpy as np
 from lipverify.rigor.rounding import decimal_down, decimal_up
 
 if TYPE_CHECKING:
-    from lipverify.auditing import RegionReport, Report
     from lipverify.claims import Ball
     from lipverify.evidence import Evidence, Witness
+    from lipverify.report import RegionReport, Report
 
 SCHEMA = "lipverify-report/1"
 DIGITS = 17

@@ -8,8 +8,8 @@ from lipverify.render import outcome
 from lipverify.render.escape import lower_text, markdown, upper_text
 
 if TYPE_CHECKING:
-    from lipverify.auditing import RegionReport, Report
     from lipverify.evidence import Evidence
+    from lipverify.report import RegionReport, Report
 
 DIGITS = 7
 

@@ -10,8 +10,8 @@ from lipverify.render import drawing, outcome
 from lipverify.render.escape import lower_text, upper_text, visible
 
 if TYPE_CHECKING:
-    from lipverify.auditing import RegionReport, Report
     from lipverify.evidence import Evidence
+    from lipverify.report import RegionReport, Report
 
 DIGITS = 7
 GAP = "  "

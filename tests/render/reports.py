@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipverify.auditing import RegionReport, Report
 from lipverify.claims import L2, Ball, Claim
 from lipverify.evidence import Evidence, Rigor, Witness
+from lipverify.report import RegionReport, Report
 from lipverify.verdict import Mismatch, MismatchKind, Verdict
 
 HOSTILE = "::error::a|b\n\x1b[31m<img src=x>\u202e`[x](http://e)`##[error]\\é"

@@ -49,7 +49,9 @@ def test_the_constant_of_a_block_is_the_cpl_rule(circular, scale):
     torch.manual_seed(1)
     model = ConvBlock(2, 3, circular=circular).eval()
     x = torch.zeros(1, 2, 5, 6)
-    conv = Lambda(lambda x, w: F.conv2d(F.pad(x, [1] * 4, mode="circular" if circular else "constant"), w), model.weight)
+    conv = Lambda(
+        lambda x, w: F.conv2d(F.pad(x, [1] * 4, mode="circular" if circular else "constant"), w), model.weight
+    )
     size = float(torch.linalg.matrix_norm(jacobian(conv, x), 2))
     with torch.no_grad():
         model.float().weight.mul_(scale * 2**0.5 / size)

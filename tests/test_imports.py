@@ -1,0 +1,38 @@
+"""Data runs one way, and imports follow it (DESIGN: the order of lipverify's rooms)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = (
+    "errors numerals strict_json maps claims evidence read graph rigor verifiers verdict report auditing render replay "
+    "output terminal cli"
+).split()
+
+
+def imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return names | {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lipverify").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_lipverify_imports_upwards_only_and_never_cpl(path):
+    own = path.relative_to(ROOT / "lipverify").with_suffix("").parts[0]
+    modules = imported(path)
+    assert not [m for m in modules if m.split(".")[0] == "cpl"]
+    if own in ("__init__", "__main__"):
+        return
+    above = ORDER[: ORDER.index(own) + 1]
+    assert not [m for m in modules if m.startswith("lipverify.") and room(m) not in above]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cpl").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_cpl_never_imports_lipverify(path):
+    assert not [m for m in imported(path) if m.split(".")[0] == "lipverify"]
