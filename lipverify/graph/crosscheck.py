@@ -22,6 +22,7 @@ from lipverify.read.program import Operation, Program, run
 
 TOLERANCE = 2.0**-40
 SEED = 20220713
+REPORT = "Please report this model."
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -48,7 +49,9 @@ def crosscheck(program: Program, nodes: Mapping[str, Node]) -> None:
         pending = _compare(program, pending, override, rng)
     if pending:
         raise CrossCheckError(
-            f"{', '.join(pending)} could not be compared with the program on integer weights; please report this model"
+            f"{', '.join(pending)} could not be compared with the program",
+            why="no integer weights suit it",
+            step=REPORT,
         )
 
 
@@ -105,7 +108,7 @@ def probe_activation(name: str, map_: Pointwise, x: Array) -> None:
     apart = grid[np.concatenate([[True], np.diff(grid) > 1e-3])]
     quotients = np.diff(map_.function(apart)) / np.diff(apart)
     if quotients.min() < low - 1e-9 or quotients.max() > high + 1e-9:
-        raise CrossCheckError(f"{name}: {map_.name} has slopes outside [{low}, {high}]; please report this model")
+        raise CrossCheckError(f"{map_.name} has slopes outside [{low}, {high}]", where=name, step=REPORT)
     flat = x.reshape(-1)
     flat[:] = np.resize(grid, flat.shape)
 
@@ -115,8 +118,10 @@ def _same(name: str, target: str, found: Array, expected: Array, exact: bool) ->
     allowed = 0.0 if exact else TOLERANCE * (1 + np.abs(expected).max(initial=0.0))
     if not difference.max(initial=0.0) <= allowed:
         raise CrossCheckError(
-            f"{name} ({target}): the map in the graph differs from the program by {difference.max()} on integers; "
-            "this is a bug in lipverify, no bound is computed: please report this model"
+            f"the graph differs from the program by {difference.max()} on integers",
+            where=f"{name} ({target})",
+            why="a bug in lipverify: no bound is computed",
+            step=REPORT,
         )
 
 

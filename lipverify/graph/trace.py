@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
-from lipverify.errors import LipverifyError
+from lipverify.errors import LipverifyError, quoted
 from lipverify.read.calls import name_calls
 from lipverify.read.program import Operation, Program, Ref, check_weights
 
@@ -35,8 +35,10 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
     training = [name or "the model itself" for name, module in model.named_modules() if module.training]
     if training:
         raise TraceError(
-            f"{type(model).__name__} is in training mode (first: {training[0]}), where dropout and batch statistics "
-            "make another function of it; call model.eval() first"
+            f"{type(model).__name__} is in training mode",
+            where=training[0],
+            why="dropout and batch statistics make another function of it",
+            step="Call model.eval() first.",
         )
     table = torch.export.default_decompositions()
     table.pop(torch.ops.aten.pad.default, None)
@@ -46,9 +48,10 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
             exported = torch.export.export(model, (example.detach(),), strict=False).run_decompositions(table)
     except Exception as error:  # torch.export raises many types, some of them private
         raise TraceError(
-            f"torch.export cannot trace {type(model).__name__} at input shape {tuple(example.shape)}: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}; "
-            "control flow that depends on values has no graph: rewrite it, or audit its submodules one by one"
+            f"torch.export cannot trace {type(model).__name__}",
+            where=f"input shape {tuple(example.shape)}",
+            why=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+            step="Control flow that depends on values has no graph: rewrite it, or audit its submodules one by one.",
         ) from error
     program = _program(exported, example.dtype)
     check_weights(program)
@@ -58,9 +61,16 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
 def _check_example(example: torch.Tensor) -> None:
     if not isinstance(example, torch.Tensor) or not example.is_floating_point():
         kind = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
-        raise TraceError(f"the example input is {kind}; a Lipschitz constant needs a real floating point tensor")
+        raise TraceError(
+            f"the example input is {kind}",
+            why="a Lipschitz constant is of real inputs",
+            step="Pass a floating point tensor.",
+        )
     if example.ndim == 0 or example.numel() == 0:
-        raise TraceError(f"the example input has shape {tuple(example.shape)}, which is empty; pass one whole input")
+        raise TraceError(
+            f"the example input has the empty shape {tuple(example.shape)}",
+            step="Pass one whole input, batch axis first.",
+        )
 
 
 def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Program:
@@ -75,17 +85,21 @@ def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Prog
             continue
         weight = exported.state_dict[target] if target in exported.state_dict else exported.constants.get(target)
         if not isinstance(weight, torch.Tensor):
-            raise TraceError(f"the program reads {target}, which is no tensor; only tensors are weights")
+            raise TraceError(f"the program reads {quoted(target)}, which is no tensor", why="only tensors are weights")
         weights[name], names[name] = weight.detach(), target
     outputs = []
     for spec in exported.graph_signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise TraceError(f"the model changes {spec.target} while it runs ({spec.kind.name}); it is not a function")
+            raise TraceError(
+                f"the model changes {quoted(spec.target)} while it runs", why=f"{spec.kind.name}: it is not a function"
+            )
         if not isinstance(spec.arg, TensorArgument):
-            raise TraceError("the model returns something that is not a tensor; wrap it so that it returns tensors")
+            raise TraceError(
+                "the model returns something that is not a tensor", step="Wrap it so that it returns tensors."
+            )
         outputs.append(spec.arg.name)
     if not outputs:
-        raise TraceError("the model returns nothing; wrap it so that it returns a tensor")
+        raise TraceError("the model returns nothing", step="Wrap it so that it returns a tensor.")
     nodes = [n for n in exported.graph.nodes if n.op == "call_function"]
     calls = name_calls([[(k, v[0]) for k, v in (n.meta.get("nn_module_stack") or {}).items()] for n in nodes])
     operations = tuple(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lipverify.errors import LipverifyError
+from lipverify.errors import LipverifyError, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +143,14 @@ def check_weights(program: Program) -> None:
     for name, weight in program.weights.items():
         where = program.weight_names.get(name, name)
         if weight.is_complex():
-            raise LipverifyError(f"the weight {where} is complex ({weight.dtype}); only real networks are supported")
+            raise LipverifyError(
+                f"the weight {quoted(where)} is complex ({weight.dtype})", step="Audit a real network."
+            )
         if weight.is_floating_point() and not torch.isfinite(weight).all():
             raise LipverifyError(
-                f"the weight {where} contains NaN or infinity; no bound is true of it: repair or retrain the model"
+                f"the weight {quoted(where)} contains NaN or infinity",
+                why="no Lipschitz bound is true of such a network",
+                step="Repair or retrain the model.",
             )
 
 

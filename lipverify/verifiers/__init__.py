@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 
-from lipverify.errors import LipverifyError
+from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Evidence, Rigor
 from lipverify.verifiers.problem import Problem, Verifier
 
@@ -31,7 +31,8 @@ class Capped:
         evidence = self._verifier.verify(problem)
         if not isinstance(evidence, Evidence):
             raise LipverifyError(
-                f"the verifier {self.name} returned {type(evidence).__name__}, not Evidence; see lipverify.evidence"
+                f"the verifier {quoted(self.name)} returned {type(evidence).__name__}, not Evidence",
+                step="See lipverify.evidence.",
             )
         return replace(evidence, rigor=Rigor.NUMERIC) if evidence.rigor.proves else evidence
 
@@ -48,14 +49,20 @@ def load(spec: str, *, trusted: bool = False) -> Verifier:
     module, colon, name = where.partition(":")
     if not (module and colon and name):
         raise LipverifyError(
-            f"there is no verifier {spec!r}; the built-in ones are {', '.join(BUILT_IN)}, "
-            "a third party's is written package.module:Name"
+            f"there is no verifier {quoted(spec)}",
+            step=f"The built-in ones are {', '.join(BUILT_IN)}; a third party's is written package.module:Name.",
         )
     try:
         found = getattr(importlib.import_module(module), name)
         verifier = found() if isinstance(found, type) else found
     except Exception as error:  # a third party's code may raise anything
-        raise LipverifyError(f"the verifier {spec} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise LipverifyError(
+            f"the verifier {quoted(spec)} cannot be loaded", why=f"{type(error).__name__}: {quoted(error, 300)}"
+        ) from error
     if not isinstance(verifier, Verifier) or not isinstance(verifier.name, str):
-        raise LipverifyError(f"{spec} is no verifier: it needs a `name` and `verify(problem)`; see lipverify.verifiers")
+        raise LipverifyError(
+            f"{quoted(spec)} is no verifier",
+            why="it needs a `name` and `verify(problem)`",
+            step="See lipverify.verifiers.",
+        )
     return verifier if spec in BUILT_IN or trusted else Capped(verifier)
