@@ -12,6 +12,9 @@ from lipverify.read.program import Program
 from lipverify.rigor.enclose import enclose
 from lipverify.rigor.rounding import round_down, sqrt_down, sqrt_up
 
+SUBNORMAL = Fraction(1, 2**1000)
+"""More than what is lost of a difference where the processor reads subnormal numbers as zero."""
+
 
 def prove_ratio(program: Program, x: np.ndarray, y: np.ndarray, norms: NormPair = L2) -> Fraction:
     """A lower bound of ||f(x) - f(y)|| / ||x - y||, real semantics; 0 where nothing is shown.
@@ -33,9 +36,9 @@ def prove_ratio(program: Program, x: np.ndarray, y: np.ndarray, norms: NormPair 
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.shape != shape or y.shape != shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"a witness of shapes {x.shape} and {y.shape} for inputs of shape {shape}, or not finite")
-    distance = sqrt_up(squares(differences(x, y)))
-    if not distance:
+    if np.array_equal(x, y):
         return Fraction(0)
+    distance = sqrt_up(squares(differences(x, y))) + x.size * SUBNORMAL
     with torch.no_grad():
         at_x, at_y = (enclose(program, torch.from_numpy(np.array(v))) for v in (x, y))
     gaps = differences(at_x.midpoint.numpy(), at_y.midpoint.numpy())
