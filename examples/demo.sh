@@ -9,17 +9,20 @@ echo "== 1. Train a 1-Lipschitz network on scikit-learn's digits, seal it, expor
 "$bin/cpl" train --data digits --out build/honest --overwrite
 
 echo "== 2. Audit it: four verifiers, none of which shares code with the trainer"
-"$bin/lipverify" audit build/honest/model.pt2 --at build/honest/inputs.npz --radius 0.05
+"$bin/lipverify" audit build/honest/model.pt2 --at build/honest/inputs.npz --radius 0.03
 
 echo "== 3. Plant a fault: one block's tensor times 1.05, the claims unchanged"
 "$bin/python" examples/plant_fault.py build/honest --out build/faulty
 
 echo "== 4. Audit that"
 code=0
-"$bin/lipverify" audit build/faulty/model.pt2 --at build/honest/inputs.npz --radius 0.05 || code=$?
+"$bin/lipverify" audit build/faulty/model.pt2 --at build/honest/inputs.npz --radius 0.03 || code=$?
 [ "$code" = 1 ] || { echo "demo: the audit of the faulty model exited with $code, not 1" >&2; exit 1; }
 
-echo "== 5. Replay its witnesses on the model, from the report alone"
-"$bin/lipverify" audit build/faulty/model.pt2 --verifiers witness --format json --output build/faulty/report.json || [ $? = 1 ]
+echo "== 5. Replay its witnesses on the model, from the report alone, and draw the report"
+"$bin/lipverify" audit build/faulty/model.pt2 --verifiers spectral,witness --format json --output build/faulty/report.json \
+    || [ $? = 1 ]
 "$bin/lipverify" replay build/faulty/report.json build/faulty/model.pt2
+"$bin/python" examples/draw_report.py build/faulty/report.json build/faulty/report.png
+echo "drawn: build/faulty/report.png"
 echo "demo: the honest model is PROVED layer by layer, the planted fault is REFUTED by two inputs that anyone can replay"

@@ -69,7 +69,7 @@ class WitnessSearch:
             self.name,
             lower=ratio,
             rigor=Rigor.RIGOROUS,
-            method="pair of inputs by Jacobian power iteration and ascent, ratio in ball arithmetic",
+            method="pair of inputs, ratio proved in ball arithmetic",
             seconds=time.perf_counter() - start,
             witness=Witness(found[0], found[1], ratio),
         )
