@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lipverify.claims import L2, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims
+from lipverify.claims import L2, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims, read_claims
 from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Evidence
 from lipverify.graph import Region, regions, trace
@@ -27,7 +27,7 @@ def audit(
     model: nn.Module | Program | str | PathLike[str],
     inputs: Any = None,
     *,
-    claims: Iterable[Claim | Mapping[str, Any]] | None = None,
+    claims: Iterable[Claim | Mapping[str, Any]] | Mapping[str, Any] | str | PathLike[str] | None = None,
     verifiers: Sequence[str | Verifier] | None = None,
     radius: Fraction | int | str | None = None,
     trusted: Sequence[str] = (),
@@ -41,8 +41,9 @@ def audit(
         model: a module in eval mode (then ``inputs`` are needed, to trace it), a program, or the path of a model file.
         inputs: a tensor or array of inputs, shape (k, *one input without its batch axis). Local bounds are taken around
             them, and the search for witnesses starts there.
-        claims: mappings such as ``{"layer": "features.0", "bound": "1"}`` or :class:`Claim` values; None takes the claims
-            that came inside the model file, if any. Without claims every region gets its bounds and no verdict.
+        claims: mappings such as ``{"layer": "features.0", "bound": "1"}`` or :class:`Claim` values, the content of a
+            claims file or its path; None takes the claims that came inside the model file, if any. Without claims every
+            region gets its bounds and no verdict.
         verifiers: names (``spectral``, ``sdp``, ``propagation``, ``witness``, ``package.module:Name``) or verifiers; all
             built-in ones by default.
         radius: l2 radius of the balls around ``inputs``, in each region's own input space.
@@ -57,9 +58,7 @@ def audit(
     start = time.perf_counter()
     program = _program(model, inputs)
     samples = _samples(program, inputs)
-    if claims is None and "claims.json" in program.extra:
-        claims = parse_claims(program.extra["claims.json"], "the claims inside the model")
-    claimed = None if claims is None else as_claims(claims)
+    claimed = _claims(claims, program)
     chosen = [load(v, trusted=v in trusted) if isinstance(v, str) else v for v in verifiers or BUILT_IN]
     found = regions(program)
     if claimed is not None:
@@ -88,6 +87,15 @@ def audit(
         tuple(_notes(program)),
         time.perf_counter() - start,
     )
+
+
+def _claims(claims: Any, program: Program) -> tuple[Claim, ...] | None:
+    if claims is None:
+        inside = program.extra.get("claims.json")
+        return None if inside is None else parse_claims(inside, "the claims inside the model")
+    if isinstance(claims, str | PathLike):
+        return read_claims(claims)
+    return parse_claims(claims) if isinstance(claims, Mapping) else as_claims(claims)
 
 
 def _program(model: Any, inputs: Any) -> Program:

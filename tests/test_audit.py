@@ -100,6 +100,12 @@ def test_claims_as_values_and_norm_pairs():
     assert [r.verdict for r in report.regions] == [Verdict.PROVED, Verdict.PROVED, Verdict.UNDECIDED]
 
 
+def test_claims_as_a_file_and_as_its_content(tmp_path):
+    (tmp_path / "claims.toml").write_text('[[claims]]\nlayer = "0"\nbound = 2\n')
+    for claims in (tmp_path / "claims.toml", {"claims": [{"layer": "0", "bound": 2}]}):
+        assert audit(scaled(2.0), claims).verdict is Verdict.PROVED
+
+
 def test_a_claim_on_a_ball_is_refuted_only_inside_it():
     model = DenseBlock(3, 2, scale=2.0).eval()
     with torch.no_grad():
