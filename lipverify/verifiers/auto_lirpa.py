@@ -37,20 +37,22 @@ class Library:
 
     Attributes:
         version: of the distribution.
+        dtype: in which it computes.
         module: (model, example inputs) -> its BoundedModule, by matrices (never patches).
         tensor: BoundedTensor.
         ball: PerturbationLpNorm.
     """
 
     version: str
+    dtype: torch.dtype
     module: Any
     tensor: Any
     ball: Any
 
 
 @contextlib.contextmanager
-def session() -> Iterator[Library]:
-    """auto_LiRPA, usable until the block ends, in float64 and silent.
+def session(dtype: torch.dtype = torch.float64) -> Iterator[Library]:
+    """auto_LiRPA, usable until the block ends, in ``dtype``, silent, without gradients.
 
     Restores the warning filters, the root logger's handlers and level, torch's default dtype and its ONNX opset, every
     patched symbol and standard output. Not for several threads at once.
@@ -62,7 +64,6 @@ def session() -> Iterator[Library]:
         found = version("auto_LiRPA")
     except PackageNotFoundError:
         raise Unavailable(f"auto_LiRPA is not installed: {INSTALL}") from None
-    dtype = torch.get_default_dtype()
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings(record=True))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -74,16 +75,17 @@ def session() -> Iterator[Library]:
             library = importlib.import_module("auto_LiRPA")
         except Exception as error:
             raise Unavailable(f"auto_LiRPA {found} does not import ({error}); {INSTALL}") from error
-        stack.callback(torch.set_default_dtype, dtype)
-        torch.set_default_dtype(torch.float64)
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(dtype)
         bounded = _bounded_module(library.BoundedModule) if found.startswith("0.3") else library.BoundedModule
-        yield Library(found, bounded, library.BoundedTensor, library.PerturbationLpNorm)
+        yield Library(found, dtype, bounded, library.BoundedTensor, library.PerturbationLpNorm)
 
 
-def build(library: Library, model: torch.nn.Module, *inputs: torch.Tensor) -> Any:
+def build(library: Library, model: torch.nn.Module, first: torch.Tensor, *others: torch.Tensor) -> Any:
     """The BoundedModule of a model, by matrices: patches are wrong on some maps of 0.3, sparse bounds need them."""
     options = {"conv_mode": "matrix", "sparse_intermediate_bounds": False, "verbosity": 0}
-    return library.module(model, inputs if len(inputs) > 1 else inputs[0], bound_opts=options)
+    model = model.to(library.dtype)
+    return library.module(model, (first, *others) if others else first, bound_opts=options)
 
 
 def _bounded_module(base: type) -> type:
@@ -100,7 +102,7 @@ def _bounded_module(base: type) -> type:
 def _patches() -> Iterator[None]:
     """Patches 1 to 3: numpy.lib.arraysetops, torch.onnx's opset setter, subscripts of graph nodes."""
     import torch.onnx.symbolic_helper as helper
-    import torch.onnx.utils  # noqa: F401 (0.3 reads it as an attribute)
+    import torch.onnx.utils
 
     options = _onnx_options()
     opset = options.export_onnx_opset_version

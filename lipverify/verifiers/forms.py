@@ -142,7 +142,12 @@ def product(left: BallMatrix, right: BallMatrix) -> BallMatrix:
     for one, other, axis in ((left, right, 1), (right, left, 0)):
         entries = one.midpoint[_bits(one.midpoint)]
         single = (_bits(one.midpoint).sum(axis) <= 1).all() and not _bits(one.radius).any()
-        if single and (np.abs(np.frexp(entries)[0]) == 0.5).all() and _moderate(one.midpoint) and _moderate(other.midpoint):
+        if (
+            single
+            and (np.abs(np.frexp(entries)[0]) == 0.5).all()
+            and _moderate(one.midpoint)
+            and _moderate(other.midpoint)
+        ):
             magnitude, radius = np.abs(one.midpoint), _floored(other.radius)
             radius = magnitude @ radius if one is left else radius @ magnitude
             return BallMatrix(left.midpoint @ right.midpoint, radius)
@@ -216,10 +221,12 @@ def _ldexp(ball: BallMatrix, exponent: int) -> BallMatrix:
     """2^exponent ball; what underflow changes goes into the radius."""
     if not exponent:
         return ball
-    midpoint = np.ldexp(ball.midpoint, exponent)
-    small = np.abs(midpoint) < 2.0**-400
-    radius = np.ldexp(ball.radius, exponent) + np.where(small & _bits(ball.midpoint), 2.0**-399, 0.0)
-    return BallMatrix(np.where(small, 0.0, midpoint), np.where(_bits(ball.radius), np.nextafter(_floored(radius), 1), radius))
+    with np.errstate(all="ignore"):
+        midpoint, radius = np.ldexp(ball.midpoint, exponent), np.ldexp(ball.radius, exponent)
+    # Scaling by a power of two is exact but for underflow, which stays below 2^-400 whatever the machine flushes.
+    lost = _bits(ball.midpoint) & (np.abs(midpoint) < 2.0**-400)
+    radius = np.where(_bits(ball.radius), np.maximum(radius, 2.0**-400), 0.0)
+    return BallMatrix(np.where(lost, 0.0, midpoint), np.where(lost, np.nextafter(radius + 2.0**-400, np.inf), radius))
 
 
 def _shifted(form: Form, exponent: int) -> Form:

@@ -86,7 +86,7 @@ def lmi(forms: Forms, row: int | None = None) -> Lmi:
     arguments = [_assembled(form, offsets, total) for form in forms.arguments]
     stacked = BallMatrix.block([[a] for a in arguments]) if arguments else BallMatrix.exact(np.zeros((0, total)))
     n = sizes[0]
-    live = _effective(nonzero(stacked)[:, n:], nonzero(output)[:, n:].any(0))
+    live = _effective(nonzero(stacked)[:, n:], nonzero(output)[:, n:].any(axis=0, keepdims=True)[0])
     columns = np.concatenate((np.arange(n), n + live))
     stacked = BallMatrix(stacked.midpoint[np.ix_(live, columns)], stacked.radius[np.ix_(live, columns)])
     output = BallMatrix(output.midpoint[:, columns], output.radius[:, columns])
@@ -128,8 +128,8 @@ def _padded(ball: BallMatrix, at: tuple[int, int], shape: tuple[int, int]) -> Ba
 def prove(problem: Lmi, rho: float, t: Array) -> bool:
     """Whether M(rho, t) >= 0 is proved, for every matrix of the enclosure; False says nothing.
 
-    Rows that are exactly zero are left out; the rest is scaled by powers of two to a diagonal of about 1, lowered by the
-    shift that its factorisation needs, and factorised again (:func:`lipverify.rigor.psd.psd_shift`).
+    Rows that are exactly zero are left out; the rest is scaled by powers of two to a diagonal of about 1, lowered by a
+    multiple of the shift that its factorisation needs, and factorised again (:func:`lipverify.rigor.psd.psd_shift`).
 
     Raises:
         ValueError: for multipliers or a rho that are negative or not finite.
@@ -148,7 +148,7 @@ def prove(problem: Lmi, rho: float, t: Array) -> bool:
     shift = psd_shift(ball.midpoint, error)
     if shift is None:
         return False
-    margin = float_up(shift * Fraction(17, 16))
+    margin = float_up(4 * shift)
     lowered = ball.midpoint.copy()
     lowered[np.diag_indices(len(scale))] -= margin
     rounded = U * Fraction(float(np.abs(lowered.diagonal()).max())) * 2 + Fraction(1, 2**1000)

@@ -39,7 +39,7 @@ def matrix(linear) -> BallMatrix:
 def _(linear: Dense) -> BallMatrix:
     copies = np.eye(size(linear.input_shape[:-1]))
     weight = BallMatrix.of(linear.weight)
-    return BallMatrix(np.kron(copies, weight.midpoint), np.kron(copies, weight.radius))
+    return BallMatrix(_kron(copies, weight.midpoint), _kron(copies, weight.radius))
 
 
 @matrix.register
@@ -75,7 +75,7 @@ def _(linear: AveragePooling) -> BallMatrix:
     *rest, h, w = linear.input_shape
     rows = _window_axis(h, linear.window[0])
     columns = _window_axis(w, linear.window[1])
-    members = np.kron(np.eye(size(tuple(rest))), np.kron(rows, columns))
+    members = _kron(np.eye(size(tuple(rest))), _kron(rows, columns))
     return BallMatrix(members * midpoint, members * radius)
 
 
@@ -85,6 +85,10 @@ def _(linear: Rearrange | Pad) -> BallMatrix:
     n = size(linear.input_shape)
     source = apply(linear, np.arange(1.0, n + 1).reshape(linear.input_shape)).reshape(-1).astype(np.int64)
     return BallMatrix.exact(np.concatenate((np.zeros((1, n)), np.eye(n)))[source])
+
+
+def _kron(left: Array, right: Array) -> Array:
+    return np.asarray(np.kron(left, right), dtype=np.float64)
 
 
 def _window_axis(n: int, window: int) -> Array:
@@ -108,7 +112,7 @@ def _placed(kernel: Array, linear: Convolution) -> Array:
         b, q = _taps(columns, width, j - linear.pads[1][0], linear.circular)
         one[:, a[:, None], b, :, p[:, None], q] = kernel[:, :, i, j]
     flat = one.reshape(out * rows * columns, -1)
-    return flat if images == 1 else np.kron(np.eye(images), flat)
+    return flat if images == 1 else _kron(np.eye(images), flat)
 
 
 def _taps(outputs: int, inputs: int, offset: int, circular: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -117,4 +121,3 @@ def _taps(outputs: int, inputs: int, offset: int, circular: bool) -> tuple[np.nd
     p = (a + offset) % inputs if circular else a + offset
     inside = (p >= 0) & (p < inputs)
     return a[inside], p[inside]
-

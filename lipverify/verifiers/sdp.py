@@ -49,7 +49,7 @@ class SDP:
     max_inputs: int = 1024
     max_size: int = 2048
     solver: str = ""
-    time_limit: float = 20.0
+    time_limit: float = 10.0
     name: str = "sdp"
 
     def verify(self, problem: Problem) -> Evidence:
@@ -82,7 +82,9 @@ class SDP:
         if inputs > self.max_inputs:
             raise NotExpressible(f"{inputs} inputs > max_inputs = {self.max_inputs}")
         if max(inputs + neurons, widest) > self.max_size:
-            raise NotExpressible(f"{neurons} neurons and {inputs} inputs, values up to {widest}: > max_size = {self.max_size}")
+            raise NotExpressible(
+                f"{neurons} neurons and {inputs} inputs, values up to {widest}: > max_size = {self.max_size}"
+            )
         region_forms = forms(region.graph)
         rows = region_forms.output.rows
         if problem.norms == LOGITS and rows * max(region_forms.neurons, 1) <= self.max_neurons:
@@ -103,7 +105,10 @@ class SDP:
                 continue
             rho, delta, inflation = proved
             if best is None or rho < best[0]:
-                best = rho, f"lmi (LipSDP-Neuron; {origin}; {size} rows proved at delta {delta:g}, inflation {inflation:g})"
+                best = (
+                    rho,
+                    f"lmi (LipSDP-Neuron; {origin}; {size} rows proved at delta {delta:g}, inflation {inflation:g})",
+                )
             if best[0] <= floor * (1 + CLOSE):
                 break
         if best is None:
@@ -126,7 +131,7 @@ class SDP:
             return
         try:
             name, multipliers = solve(problem, self.solver, self.time_limit)
-        except Exception as error:  # noqa: BLE001 (solvers raise what they like; it is reported)
+        except Exception as error:
             failures.append(f"{self.solver or 'solver'} failed: {type(error).__name__}: {error}")
             return
         yield name, multipliers
@@ -167,8 +172,8 @@ def dyadic(t: Array) -> Array:
 def reduced(z: Array, y: Array, n: int) -> tuple[Array, Array, float]:
     """The same LMI on fewer inputs, to rounding: (Z, Y^T Y, floor) with rho >= floor in addition.
 
-    With Y_x^T Y_x = c I on the complement of a space that holds the rows of Z_x, the range of Y_x^T Y_w and the other eigenvectors
-    of Y_x^T Y_x, M splits into (rho - c) I there and a smaller LMI: c = 0 for chains, 1 for residual blocks.
+    With Y_x^T Y_x = c I on the complement of a space that holds the rows of Z_x, the range of Y_x^T Y_w and the other
+    eigenvectors of Y_x^T Y_x, M splits into (rho - c) I there and a smaller LMI: c = 0 for chains, 1 for residual blocks.
     """
     gram = y.T @ y
     values, vectors = np.linalg.eigh(gram[:n, :n])
@@ -179,7 +184,7 @@ def reduced(z: Array, y: Array, n: int) -> tuple[Array, Array, float]:
     basis = basis[:, sizes > 1e-12 * max(sizes.max(initial=0.0), 1e-300)]
     if basis.shape[1] >= n:
         return z, gram, 0.0
-    both = scipy.linalg.block_diag(basis, np.eye(z.shape[0]))
+    both: Array = np.asarray(scipy.linalg.block_diag(basis, np.eye(z.shape[0])), dtype=np.float64)
     return z @ both, both.T @ gram @ both, c
 
 
