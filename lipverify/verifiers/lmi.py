@@ -86,7 +86,7 @@ def lmi(forms: Forms, row: int | None = None) -> Lmi:
     arguments = [_assembled(form, offsets, total) for form in forms.arguments]
     stacked = BallMatrix.block([[a] for a in arguments]) if arguments else BallMatrix.exact(np.zeros((0, total)))
     n = sizes[0]
-    live = _effective(nonzero(stacked)[:, n:], nonzero(output)[:, n:].any(axis=0, keepdims=True)[0])
+    live = _effective(nonzero(stacked)[:, n:], np.asarray(nonzero(output)[:, n:].any(axis=0)))
     columns = np.concatenate((np.arange(n), n + live))
     stacked = BallMatrix(stacked.midpoint[np.ix_(live, columns)], stacked.radius[np.ix_(live, columns)])
     output = BallMatrix(output.midpoint[:, columns], output.radius[:, columns])
@@ -182,12 +182,14 @@ def tightest(problem: Lmi, t: Array) -> tuple[float, float, float] | None:
     Any t >= 0 is a valid choice, so growing the multipliers costs tightness, never soundness. The most promising growth is
     tried first, and the first proof within 1e-9 of its guess ends the search.
     """
-    depth = int(problem.layers.max(initial=0)) + 1
+    depth, size = int(problem.layers.max(initial=0)) + 1, problem.inputs + problem.neurons
     grown = {inflation: t * (1 + inflation) ** (depth - problem.layers) for inflation in INFLATIONS}
     guesses = {inflation: value(problem, multipliers) for inflation, multipliers in grown.items()}
     best: tuple[float, float, float] | None = None
     for guess, inflation in sorted((guess, inflation) for inflation, guess in guesses.items() if guess is not None):
         for delta in DELTAS:
+            if 0 < delta < size * 2.0**-52:
+                continue
             rho = guess * (1 + delta)
             if best is not None and rho >= best[0]:
                 break

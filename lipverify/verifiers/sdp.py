@@ -23,8 +23,8 @@ from lipverify.verifiers.lmi import Lmi, constant, lmi, tightest
 from lipverify.verifiers.problem import Problem
 
 INSTALL = "pip install 'cvxpy>=1.5' clarabel scs"
-CLARABEL_ROWS = 48
-"""Clarabel factors a dense matrix of half the square of the LMI's rows: about 2 s at 60 rows, 16 s at 100; SCS 1.3 s."""
+CLARABEL_ROWS = 64
+"""Clarabel factors a matrix of half the square of the LMI's rows: about 1 s at 60 rows, 9 s at 100, where SCS takes 0.5 s."""
 CLOSE = 1e-9
 """Relative distance to the least value that any multipliers can give at which no solver is asked."""
 
@@ -38,10 +38,10 @@ class SDP:
     and stacks of them. Where these do not reach the least value possible, a solver proposes multipliers.
 
     Attributes:
-        max_neurons: most neurons that a solver is asked for (SCS: about 10 s at 160).
+        max_neurons: most neurons that a solver is asked for (SCS: about 5 s at 160).
         max_inputs: most entries of the region's input.
-        max_size: most entries of the input and neurons together, and of any value: the LMI that is proved (2,048: about 20 s).
-        solver: a solver of cvxpy, or "" to use Clarabel up to 48 rows of the LMI and SCS beyond; the evidence names it.
+        max_size: most entries of the input and neurons together, and of any value: the LMI that is proved (2,048: 4 to 6 s).
+        solver: a solver of cvxpy, or "" to use Clarabel up to 64 rows of the LMI and SCS beyond; the evidence names it.
         time_limit: seconds that one call of the solver may take; what it has by then is proved, if it can be.
     """
 
