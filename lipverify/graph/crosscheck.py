@@ -81,8 +81,8 @@ def _compare(
             continue
         _same(name, op.target, act(other.map, [inputs[i] for i in node.inputs]), expected, _exact(other.map))
         before = lowered.get(node.inputs[0])
-        both = before and pair(before.map, other.map)
-        if both:
+        both = None if before is None else pair(before.map, other.map)
+        if before is not None and both is not None:
             x = rng.integers(-3, 4, size=both.input_shape).astype(np.float64)
             middle = torch.from_numpy(_run(by_name[before.name], constants | {before.inputs[0]: torch.from_numpy(x)}))
             _same(name, f"pad and {op.target}", apply(both, x), _run(op, constants | {before.name: middle}), True)

@@ -22,11 +22,11 @@ from lipverify.rigor.rounding import (
 )
 
 __all__ = [
-    "U",
     "ArithmeticError64",
     "BallMatrix",
     "Machine",
     "NormEnclosure",
+    "U",
     "convolution_norm",
     "decimal_down",
     "decimal_up",

@@ -120,7 +120,7 @@ def convolution(
     sides = x.midpoint.shape[2:]
     geometry = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     if transposed:
-        image = [(n - 1) * s - 2 * p + r + 1 for n, s, p, r in zip(sides, stride, padding, reach, strict=True)]
+        image = tuple((n - 1) * s - 2 * p + r + 1 for n, s, p, r in zip(sides, stride, padding, reach, strict=True))
         k = first + kernel[0] * kernel[1]
 
         def function(value: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

@@ -95,7 +95,7 @@ class BallMatrix:
         return self.midpoint.shape
 
     @property
-    def T(self) -> BallMatrix:  # noqa: N802 (numpy's name)
+    def T(self) -> BallMatrix:
         """The transpose; no rounding."""
         return BallMatrix(np.ascontiguousarray(self.midpoint.T), np.ascontiguousarray(self.radius.T))
 

@@ -133,7 +133,7 @@ def _enclose(w: Array) -> NormEnclosure:
     cheap = matrix_norm_up(w)
     scaled, e = unit_scaled(w)
     tall = scaled if scaled.shape[0] >= scaled.shape[1] else np.ascontiguousarray(scaled.T)
-    m, n = tall.shape
+    n = tall.shape[1]
     squares = sum_squares(tall)[1]
     ritz, upper = _guess_and_prove(tall, squares) if n <= LARGEST_GRAM else (_guess(tall), None)
     vector = ritz.vector if tall.shape == scaled.shape else tall @ ritz.vector

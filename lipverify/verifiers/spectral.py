@@ -116,9 +116,11 @@ class _Walk:
 
     def linf(self, name: str) -> Fraction:
         """From the l2 norm of the input to the largest entry of the value: never above the l2 constant."""
-        node = self.graph.nodes.get(name)
         best = self.constants[name]
-        match node.map if node else None:
+        if name not in self.graph.nodes:
+            return best
+        node = self.graph.nodes[name]
+        match node.map:
             case Affine(linear=Rearrange() | Pad() | AveragePooling()):
                 return min(best, self.linf(node.inputs[0]))
             case Affine(linear=linear):

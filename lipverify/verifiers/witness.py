@@ -147,7 +147,7 @@ def _steepest(
     program: Program, x: torch.Tensor, norms: NormPair, iterations: int, generator: torch.Generator
 ) -> torch.Tensor:
     """A unit direction in which f rises steeply at x: power iteration on J^T J, or the longest row of J."""
-    output, back = vjp(program, x)
+    output, back, *_ = vjp(program, x)
     if norms == LOGITS:
         rows = torch.eye(output.numel(), dtype=x.dtype)[:1000]
         gradients = [back(row.reshape(output.shape))[0] for row in rows]
@@ -178,7 +178,7 @@ def _switch_on(program: Program, x: torch.Tensor, margin: float = 1.0) -> torch.
     def shortfall() -> torch.Tensor:
         optimizer.zero_grad()
         values = program.values(x)
-        loss = sum(((2 * margin - values[name]).clamp(min=0) ** 2).sum() for name in arguments)
+        loss = torch.stack([((2 * margin - values[name]).clamp(min=0) ** 2).sum() for name in arguments]).sum()
         loss.backward()
         return loss
 

@@ -18,7 +18,10 @@ from tests.networks import Lambda
 def rational_mlp(layers: list[nn.Linear], x: list[Fraction]) -> list[Fraction]:
     for i, layer in enumerate(layers):
         rows, bias = layer.weight.tolist(), layer.bias.tolist()
-        x = [sum((Fraction(w) * v for w, v in zip(row, x, strict=True)), Fraction(b)) for row, b in zip(rows, bias, strict=True)]
+        x = [
+            sum((Fraction(w) * v for w, v in zip(row, x, strict=True)), Fraction(b))
+            for row, b in zip(rows, bias, strict=True)
+        ]
         if i < len(layers) - 1:
             x = [max(v, Fraction(0)) for v in x]
     return x
