@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 INSTALL = (
-    "pip install appdirs tqdm && pip install --no-deps auto_LiRPA==0.3"
+    "pip install appdirs tqdm setuptools && pip install --no-deps auto_LiRPA==0.3"
     " (--no-deps: its metadata demands torch < 1.13, which it does not need through this adapter)"
 )
 
