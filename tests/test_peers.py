@@ -110,7 +110,7 @@ def test_gloro_tiny_weights_do_not_underflow_to_constant_zero(scale):
     model = nn.Linear(4, 4, bias=False).eval()
     with torch.no_grad():
         model.weight.copy_(torch.eye(4) * scale)
-    stored = float(model.weight[0, 0])
+    stored = float(model.weight[0, 0].detach())
     (row,) = audit(model, torch.zeros(1, 4), claims=[{"layer": "", "bound": "0"}], verifiers=FAST).regions
     assert row.verdict is Verdict.REFUTED and Fraction(stored) == row.upper
 
