@@ -28,7 +28,8 @@ from typing import TypeVar  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.sparse.linalg import LinearOperator, svds  # noqa: E402
 
-from lipverify.maps import Convolution, Enclosure, adjoint_apply, apply  # noqa: E402
+from lipverify.actions import adjoint_apply, apply  # noqa: E402
+from lipverify.maps import Convolution, Enclosure  # noqa: E402
 from lipverify.rigor import convolution_norm, dense_norm, machine  # noqa: E402
 
 T = TypeVar("T")

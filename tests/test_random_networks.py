@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from lipverify.actions import apply
 from lipverify.auditing import audit
 from lipverify.graph import trace
-from lipverify.maps import Convolution, Enclosure, apply
+from lipverify.maps import Convolution, Enclosure
 from lipverify.verdict import Verdict
 from lipverify.verifiers.sdp import SDP
 from tests.networks import ConvBlock, DenseBlock

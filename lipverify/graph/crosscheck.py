@@ -13,11 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from lipverify.actions import apply
 from lipverify.errors import LipverifyError
 from lipverify.graph.fuse import pair
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.lower import lower
-from lipverify.maps import Affine, Array, AveragePooling, Map, Opaque, Pointwise, Sum, apply
+from lipverify.maps import Affine, Array, AveragePooling, Map, Opaque, Pointwise, Sum
 from lipverify.read.program import Operation, Program, run
 
 TOLERANCE = 2.0**-40

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lipverify.maps import Convolution, Pad, adjoint_apply, apply
+from lipverify.actions import adjoint_apply, apply
+from lipverify.maps import Convolution, Pad
 from lipverify.rigor.lanczos import top_eigenpair
 from lipverify.rigor.reductions import Array
 from lipverify.rigor.torus import Torus, torus_spectrum

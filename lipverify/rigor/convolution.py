@@ -19,8 +19,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from lipverify.actions import apply
 from lipverify.evidence import Rigor
-from lipverify.maps import Convolution, Enclosure, apply
+from lipverify.maps import Convolution, Enclosure
 from lipverify.rigor.candidates import Spectrum, guess_singular_vector
 from lipverify.rigor.dense import dense_norm
 from lipverify.rigor.enclosure import NormEnclosure

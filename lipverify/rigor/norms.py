@@ -8,21 +8,10 @@ from functools import singledispatch
 
 import numpy as np
 
+from lipverify.actions import apply
 from lipverify.claims import L2, NormPair
 from lipverify.evidence import Rigor
-from lipverify.maps import (
-    Adjoint,
-    AveragePooling,
-    Convolution,
-    Dense,
-    Diagonal,
-    Enclosure,
-    Pad,
-    Rearrange,
-    Shape,
-    apply,
-    size,
-)
+from lipverify.maps import Adjoint, AveragePooling, Convolution, Dense, Diagonal, Enclosure, Pad, Rearrange, Shape, size
 from lipverify.rigor.convolution import convolution_norm
 from lipverify.rigor.dense import dense_norm, row_norm
 from lipverify.rigor.enclosure import NormEnclosure

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from lipverify.actions import apply
 from lipverify.graph import LayerGraph, Node
-from lipverify.maps import Affine, Array, Pointwise, Sum, apply, size
+from lipverify.maps import Affine, Array, Pointwise, Sum, size
 from lipverify.verifiers.auto_lirpa import Library, build
 from lipverify.verifiers.canonical import Adjoined, Forward, activations
 from lipverify.verifiers.layers import NotCanonical, batched

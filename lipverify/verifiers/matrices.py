@@ -7,18 +7,8 @@ from functools import singledispatch
 
 import numpy as np
 
-from lipverify.maps import (
-    Adjoint,
-    Array,
-    AveragePooling,
-    Convolution,
-    Dense,
-    Diagonal,
-    Pad,
-    Rearrange,
-    apply,
-    size,
-)
+from lipverify.actions import apply
+from lipverify.maps import Adjoint, Array, AveragePooling, Convolution, Dense, Diagonal, Pad, Rearrange, size
 from lipverify.rigor.ball import BallMatrix
 from lipverify.rigor.rounding import float_up
 

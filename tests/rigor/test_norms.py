@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lipverify.actions import apply
 from lipverify.claims import L2, LOGITS, NormPair
 from lipverify.evidence import Rigor
 from lipverify.maps import (
@@ -17,7 +18,6 @@ from lipverify.maps import (
     Pad,
     Pointwise,
     Rearrange,
-    apply,
     size,
 )
 from lipverify.rigor import NormEnclosure, norm

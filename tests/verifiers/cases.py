@@ -7,21 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from lipverify.actions import apply
 from lipverify.graph import LayerGraph, Node, Region
-from lipverify.maps import (
-    Adjoint,
-    Affine,
-    Convolution,
-    Dense,
-    Diagonal,
-    Enclosure,
-    Map,
-    Pads,
-    Pointwise,
-    Shape,
-    Sum,
-    apply,
-)
+from lipverify.maps import Adjoint, Affine, Convolution, Dense, Diagonal, Enclosure, Map, Pads, Pointwise, Shape, Sum
 
 SLOPES = {
     "relu": (Fraction(0), Fraction(1), lambda x: np.maximum(x, 0.0)),

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lipverify.actions import apply
 from lipverify.maps import (
     Adjoint,
     Affine,
@@ -18,7 +19,6 @@ from lipverify.maps import (
     LinearMap,
     Pad,
     Rearrange,
-    apply,
     size,
 )
 from lipverify.verifiers.forms import forms
