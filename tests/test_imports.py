@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = (
-    "errors numerals strict_json maps actions claims evidence read graph rigor verifiers verdict report auditing render replay "
+    "errors subnormals numerals strict_json maps actions claims evidence read graph rigor verifiers verdict report auditing render replay "
     "output terminal cli"
 ).split()
 

@@ -7,14 +7,17 @@ correctly rounded), so that the enclosure contains the real number that the stor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from lipverify.errors import LipverifyError
 from lipverify.maps import Array, Enclosure
 from lipverify.read.program import Operation, Program, Ref, aten, substitute
+from lipverify.read.shapes import types
+from lipverify.subnormals import flushed, widened
 
 Interval = tuple[Array, Array]
 
@@ -56,14 +59,21 @@ def fold(program: Program) -> tuple[dict[str, Enclosure], dict[str, str]]:
 
     Weights of floating dtypes are exact. Integer and boolean weights are kept when float64 holds them exactly.
     """
+    if flushed():
+        raise LipverifyError(
+            "this process reads subnormal numbers as zero",
+            why="weights and their products would be lost",
+            step="Call torch.set_flush_denormal(False).",
+        )
+    dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
     known: dict[str, Enclosure] = {}
     refused: dict[str, str] = {}
     for name, weight in program.weights.items():
-        array = weight.detach().cpu().to(torch.float64).numpy()
+        array = widened(weight)
         if not weight.is_floating_point() and np.abs(array).max(initial=0.0) >= 2.0**53:
             refused[name] = f"the integer weight {name} is beyond float64"
         else:
-            known[name] = Enclosure(np.asarray(array, order="C"))
+            known[name] = Enclosure(array)
     for op in program.operations:
         if all(r in known or r in refused for r in op.references):
             bad = next((r for r in op.references if r in refused), None)
@@ -71,10 +81,24 @@ def fold(program: Program) -> tuple[dict[str, Enclosure], dict[str, str]]:
                 refused[op.name] = refused[bad]
                 continue
             try:
-                known[op.name] = _fold(op, known, program.dtype)
+                known[op.name] = _fold(op, known, program.dtype, dtypes)
             except NotFoldable as error:
                 refused[op.name] = str(error)
     return known, refused
+
+
+def keeps(source: torch.dtype | None, target: torch.dtype | None, entries: Array | None = None) -> bool:
+    """Whether a conversion changes no number: to a wider float, or of integers that the float holds.
+
+    Args:
+        source, target: dtypes; None where unknown.
+        entries: the numbers, where they are known.
+    """
+    if source is None or target is None or not target.is_floating_point:
+        return False
+    if source.is_floating_point:
+        return torch.promote_types(source, target) == target
+    return entries is not None and bool(np.abs(entries).max(initial=0.0) <= 2 / torch.finfo(target).eps)
 
 
 def scalar(number: float | int, dtype: torch.dtype) -> Enclosure:
@@ -181,18 +205,23 @@ INTERVAL_RULES: dict[str, Callable[..., Interval]] = {
 }
 
 
-def _fold(op: Operation, known: dict[str, Enclosure], dtype: torch.dtype) -> Enclosure:
+def _fold(
+    op: Operation, known: dict[str, Enclosure], dtype: torch.dtype, dtypes: Mapping[str, torch.dtype]
+) -> Enclosure:
     where = f"{op.target} on weights alone"
     if op.target in REARRANGEMENTS:
         return _rearrange(op, known)
     if op.target in ("aten._to_copy.default", "aten.to.dtype"):
-        target = op.kwargs.get("dtype") or (op.args[1] if len(op.args) > 1 else None)
-        if target in (None, dtype, torch.float64) and len(op.references) == 1:
-            return known[op.references[0]]
-        raise NotFoldable(f"{where}: a conversion to {target} rounds")
+        name = op.references[0]
+        if not keeps(dtypes.get(name), dtypes.get(op.name), known[name].midpoint):
+            raise NotFoldable(f"{where}: a conversion from {dtypes.get(name)} to {dtypes.get(op.name)} may round")
+        return known[name]
     if op.target == "aten.pow.Tensor_Scalar" and op.args[1] == 2:
         return enclose(_square(interval(known[op.references[0]])))
     rule = INTERVAL_RULES.get(op.target)
+    whole = [r for r in op.references if not (dtypes.get(r) or torch.bool).is_floating_point]
+    if whole:
+        raise NotFoldable(f"{where}: integer arithmetic, which may wrap")
     if rule is None or op.kwargs:
         raise NotFoldable(where if rule is None else f"{where} with {', '.join(op.kwargs)}")
     operands = [known[a.name] if isinstance(a, Ref) else _scalar_argument(a, dtype, where) for a in op.args]

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from lipverify.graph.fold import NotFoldable, fold
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.rules import RULES
 from lipverify.graph.scope import Lowered, NotLowered, Scope
-from lipverify.maps import Opaque, Shape
+from lipverify.maps import Opaque
 from lipverify.read.program import Operation, Program
+from lipverify.read.shapes import types
 
 
 def lower(program: Program) -> dict[str, Node]:
     """Every operation that depends on the input and that an output depends on, as a node, in program order."""
     weights, refused = fold(program)
-    scope = Scope(weights, value_shapes(program), program.dtype)
+    known = types(program)
+    shapes = {name: shape for name, (shape, _) in known.items()}
+    dtypes = {name: dtype for name, (_, dtype) in known.items()}
+    scope = Scope(weights, shapes, dtypes, program.dtype)
     nodes: dict[str, Node] = {}
     for op in program.operations:
         if op.name not in weights and op.name not in refused:
@@ -42,24 +44,16 @@ def lower_operation(op: Operation, scope: Scope, refused: Mapping[str, str] = {}
         bad = next((refused[r] for r in op.references if r in refused), None)
         if bad is not None:
             raise NotLowered(f"{bad}, which it reads, cannot be folded")
-        if op.name not in scope.shapes:
-            raise NotLowered("it returns no tensor")
         rule = RULES.get(op.target)
         if rule is None:
             raise NotLowered("not in the vocabulary")
+        if any(name not in scope.shapes for name in (op.name, *op.references)):
+            raise NotLowered("its values have no shapes of their own")
+        if any(scope.dtypes[name] != scope.dtype for name in (op.name, *values)):
+            raise NotLowered(f"its values are not of the program's dtype {scope.dtype}")
         map_, inputs = rule(op, scope)
         if map_.output_shape != scope.shapes[op.name] or any(map_.input_shape != scope.shapes[i] for i in inputs):
             raise NotLowered("the shapes of its map are not those of the program")
         return map_, inputs
     except (NotLowered, NotFoldable) as reason:
         return Opaque(op.target, str(reason), (), scope.shapes.get(op.name, ())), values
-
-
-def value_shapes(program: Program) -> dict[str, Shape]:
-    """The shape of every tensor value, from a run without numbers."""
-    inputs = [torch.empty(shape, dtype=program.dtype, device="meta") for shape in program.inputs.values()]
-    shapes = {}
-    for name, value in program.values(*inputs).items():
-        if isinstance(value, torch.Tensor):
-            shapes[name] = tuple(int(n) for n in value.shape)
-    return shapes

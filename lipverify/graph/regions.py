@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lipverify.graph.crosscheck import crosscheck
 from lipverify.graph.fuse import fuse
@@ -15,13 +16,19 @@ from lipverify.read.program import Program
 def regions(program: Program) -> dict[str, Region]:
     """Every region by path, the whole program ("") first, then module calls in the order of their first operation.
 
+    The region of a module's call is the function from the one value that its operations read to the one value of theirs
+    that is read elsewhere: of a module that returns several values, it says nothing about those that it passes through.
+
     A module whose operations compute weights only, or that has none (an identity), has no region.
 
     Raises:
         CrossCheckError: where a lowered map does not do what the program does.
     """
     nodes = lower(program)
-    crosscheck(program, nodes)
+    targets = {op.name: op.target for op in program.operations}
+    for name, reason in crosscheck(program, nodes).items():
+        map_ = nodes[name].map
+        nodes[name] = replace(nodes[name], map=Opaque(targets[name], reason, map_.input_shape, map_.output_shape))
     merged: dict[tuple[int, int], Affine] = {}
     where = {op.name: op.calls for op in program.operations}
     members: dict[str, list[str]] = {"": list(nodes)}
@@ -42,7 +49,7 @@ def _region(
     own = set(inside)
     inputs = list(dict.fromkeys(i for name in inside for i in nodes[name].inputs if i not in own))
     if path == "":
-        inputs, outputs = list(program.inputs), list(dict.fromkeys(program.outputs))
+        inputs, outputs = list(program.inputs), list(program.outputs)
     else:
         read_outside = {i for name, node in nodes.items() if name not in own for i in node.inputs} | set(
             program.outputs

@@ -111,9 +111,6 @@ def _negation(op: Operation, scope: Scope) -> Lowered:
 def _rearrangement(op: Operation, scope: Scope) -> Lowered:
     """Views, copies, and whatever keeps the entries in order."""
     value = scope.value(op.args[0])
-    dtype = op.kwargs.get("dtype")
-    if op.target == "aten._to_copy.default" and dtype not in (None, scope.dtype):
-        raise NotLowered(f"a conversion to {dtype}")
     if prod(scope.shapes[op.name]) != prod(scope.shapes[value]):
         raise NotLowered("it changes the number of entries")
     return affine(Rearrange(scope.shapes[value], scope.shapes[op.name]), None, value)

@@ -26,12 +26,13 @@ class Scope:
 
     Attributes:
         weights: folded values by name.
-        shapes: shape of every tensor value by name.
+        shapes, dtypes: of every tensor value by name, where known.
         dtype: of the program's values.
     """
 
     weights: Mapping[str, Enclosure]
     shapes: Mapping[str, Shape]
+    dtypes: Mapping[str, torch.dtype]
     dtype: torch.dtype
 
     def value(self, arg: Any) -> str:

@@ -13,6 +13,9 @@ from lipverify.errors import LipverifyError, quoted
 from lipverify.read.calls import name_calls
 from lipverify.read.program import Operation, Program, Ref, check_weights
 
+ASSERTIONS = "aten._assert_"
+"""Operations that compute nothing and are left out."""
+
 
 class TraceError(LipverifyError):
     """The model cannot be turned into a program."""
@@ -100,7 +103,9 @@ def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Prog
         outputs.append(spec.arg.name)
     if not outputs:
         raise TraceError("the model returns nothing", step="Wrap it so that it returns a tensor.")
-    nodes = [n for n in exported.graph.nodes if n.op == "call_function"]
+    nodes = [
+        n for n in exported.graph.nodes if n.op == "call_function" and not _target(n.target).startswith(ASSERTIONS)
+    ]
     calls = name_calls([[(k, v[0]) for k, v in (n.meta.get("nn_module_stack") or {}).items()] for n in nodes])
     operations = tuple(
         Operation(

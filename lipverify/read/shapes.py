@@ -9,10 +9,27 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lipverify.errors import ReadError, quoted
-from lipverify.read.program import Program, aten, substitute
+from lipverify.read.program import Program, run
 
 MAX_ENTRIES = 1 << 31
 """Of one intermediate value."""
+
+
+def types(program: Program) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and dtype of every tensor value; a value whose operation cannot be run on its own has no entry."""
+    mode = FakeTensorMode(allow_non_fake_inputs=False)
+    with mode, torch.no_grad():
+        values: dict[str, Any] = {
+            name: torch.empty(shape, dtype=program.dtype) for name, shape in program.inputs.items()
+        }
+        values.update((name, mode.from_tensor(weight)) for name, weight in program.weights.items())
+        for op in program.operations:
+            try:
+                values[op.name] = run(op, values, {})
+            except Exception:  # torch raises what it likes; such an operation has no rule anywhere
+                continue
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    return {name: (tuple(int(n) for n in value.shape), value.dtype) for name, value in tensors.items()}
 
 
 def check(program: Program, sizes: Mapping[str, Sequence[Any]]) -> None:
@@ -36,10 +53,8 @@ def check(program: Program, sizes: Mapping[str, Sequence[Any]]) -> None:
         values.update((name, mode.from_tensor(weight)) for name, weight in program.weights.items())
         for op in program.operations:
             where = f"{quoted(op.target)} in {f'module {quoted(op.calls[-1])}' if op.calls[-1] else 'the top level'}"
-            args = substitute(op.args, lambda ref: values[ref.name])
-            kwargs = {k: substitute(v, lambda ref: values[ref.name]) for k, v in op.kwargs.items()}
             try:
-                value = args[0][args[1]] if op.target == "getitem" else aten(op.target)(*args, **kwargs)
+                value = run(op, values, {})
             except Exception as error:  # whatever an operator raises for arguments that it does not take
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise ReadError(

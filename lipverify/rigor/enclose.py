@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from lipverify.graph.fold import REARRANGEMENTS, NotFoldable, scalar
+from lipverify.graph.fold import REARRANGEMENTS, NotFoldable, keeps, scalar
 from lipverify.read.program import Operation, Program, Ref, run
+from lipverify.read.shapes import types
 from lipverify.rigor import aten_balls as balls
 from lipverify.rigor.aten_balls import HUGE, Ball, exact
 from lipverify.rigor.probe import machine
+from lipverify.subnormals import widened
 
 
 class NotEnclosed(Exception):
@@ -32,11 +34,14 @@ def enclose(program: Program, x: torch.Tensor) -> Ball:
     machine()
     _probe_torch()
     values: dict[str, Any] = {
-        name: exact(w.to(torch.float64)) if w.is_floating_point() else w for name, w in program.weights.items()
+        name: exact(torch.from_numpy(widened(w))) if w.is_floating_point() else w for name, w in program.weights.items()
     }
     values[next(iter(program.inputs))] = exact(x)
+    dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
     for op in program.operations:
         try:
+            if op.target == "aten._to_copy.default" and not keeps(dtypes.get(op.references[0]), dtypes.get(op.name)):
+                raise NotFoldable(f"a conversion from {dtypes.get(op.references[0])} to {dtypes.get(op.name)} rounds")
             ball = values[op.name] = _step(op, values, program.dtype)
         except NotFoldable as reason:
             raise NotEnclosed(f"{op.target} in {op.calls[-1] or 'the model'}: {reason}") from reason
