@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from os import PathLike, fspath
 from typing import Any
@@ -14,13 +18,16 @@ from torch import nn
 
 from lipverify.claims import L2, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims, read_claims
 from lipverify.errors import LipverifyError, quoted
-from lipverify.evidence import Evidence
+from lipverify.evidence import Contradiction, Evidence, Rigor
 from lipverify.graph import Region, regions, trace
+from lipverify.numerals import parse_rational
 from lipverify.read import Program, read
 from lipverify.read.calls import split_call
 from lipverify.report import RegionReport, Report
+from lipverify.rigor import machine
+from lipverify.subnormals import kept
 from lipverify.verdict import Verdict, judge
-from lipverify.verifiers import BUILT_IN, Problem, Verifier, load
+from lipverify.verifiers import BUILT_IN, Problem, Verifier, admit
 
 
 def audit(
@@ -56,30 +63,25 @@ def audit(
         LipverifyError: for a model that cannot be read or traced, claims about layers that do not exist, unusable inputs.
     """
     start = time.perf_counter()
-    program = _program(model, inputs)
-    samples = _samples(program, inputs)
-    claimed = _claims(claims, program)
-    chosen = [load(v, trusted=v in trusted) if isinstance(v, str) else v for v in verifiers or BUILT_IN]
-    found = regions(program)
-    if claimed is not None:
-        check_layers(claimed, [*program.modules, *found])
-    centers = _centers(program, found, samples)
-    rows = []
-    for path, region, norms, claim in _questions(found, claimed, program.modules):
-        problem = Problem(
-            region,
-            norms,
-            claim.bound if claim else None,
-            centers.get(path),
-            None if radius is None else Fraction(radius),
-            _domain(claim, region),
-            seed,
-        )
-        evidence = []
-        for verifier in chosen:
-            progress(path, verifier.name)
-            evidence.append(_run(verifier, problem))
-        rows.append(_row(problem, claim, tuple(evidence)))
+    with _undisturbed():
+        machine()
+        radius, chosen = _radius(radius), _verifiers(verifiers, trusted)
+        program = _program(model, inputs)
+        samples = _samples(program, inputs)
+        claimed = _claims(claims, program)
+        found = regions(program)
+        if claimed is not None:
+            check_layers(claimed, [*program.modules, *found])
+        centers = _centers(program, found, samples)
+        rows = []
+        for path, region, norms, claim in _questions(found, claimed, program.modules):
+            bound, domain = (claim.bound, _domain(claim, region)) if claim else (None, None)
+            problem = Problem(region, norms, bound, centers.get(path), radius, domain, seed)
+            evidence = []
+            for verifier in chosen:
+                progress(path, verifier.name)
+                evidence.append(_run(verifier, problem))
+            rows.append(_row(problem, claim, tuple(evidence)))
     return Report(
         name or (type(model).__name__ if isinstance(model, nn.Module) else _named(model)),
         "real",
@@ -87,6 +89,57 @@ def audit(
         tuple(_notes(program)),
         time.perf_counter() - start,
     )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What the caller's process has set (gradients off, autocast, flushed subnormals, raising numpy) is set aside.
+
+    What the audit itself moves (random states, warning filters, the recursion limit) is put back.
+    """
+    limit = sys.getrecursionlimit()
+    with ExitStack() as stack:
+        stack.enter_context(kept())
+        stack.enter_context(np.errstate(all="ignore"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(warnings.catch_warnings())
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(limit)
+
+
+def _radius(radius: Any) -> Fraction | None:
+    if radius is None or isinstance(radius, Fraction):
+        length = radius
+    elif isinstance(radius, int | float) and not isinstance(radius, bool):
+        length = parse_rational(repr(radius), "the radius")
+    elif isinstance(radius, str):
+        length = parse_rational(radius, "the radius")
+    else:
+        raise LipverifyError(f"the radius is {type(radius).__name__}", step="Pass a number or its decimal text.")
+    if length is not None and length < 0:
+        raise LipverifyError("the radius is negative", step="Pass a radius >= 0.")
+    return length
+
+
+def _verifiers(verifiers: Sequence[str | Verifier] | None, trusted: Sequence[str]) -> list[Verifier]:
+    chosen = list(BUILT_IN) if verifiers is None else list(verifiers)
+    if not chosen:
+        raise LipverifyError(
+            "there are no verifiers", why="nothing would be checked", step=f"Name {', '.join(BUILT_IN)}."
+        )
+    admitted = [admit(v, trusted) for v in chosen]
+    known = {v for v in chosen if isinstance(v, str)} | {v.name for v in admitted}
+    for name in trusted:
+        if name not in known:
+            raise LipverifyError(
+                f"the trusted verifier {quoted(name)} is not among those asked", step="Name it in both."
+            )
+    return admitted
 
 
 def _claims(claims: Any, program: Program) -> tuple[Claim, ...] | None:
@@ -108,7 +161,7 @@ def _program(model: Any, inputs: Any) -> Program:
                 why="its operations are known only once it is traced",
                 step="Pass inputs=..., one input or more, batch axis first.",
             )
-        return trace(model, torch.as_tensor(inputs)[:1])
+        return trace(model, _tensor(inputs)[:1])
     if isinstance(model, str | PathLike):
         return read(model)
     raise LipverifyError(
@@ -120,26 +173,36 @@ def _named(model: Any) -> str:
     return fspath(model) if isinstance(model, str | PathLike) else "program"
 
 
+def _tensor(inputs: Any) -> torch.Tensor:
+    try:
+        given = torch.as_tensor(inputs).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LipverifyError("the inputs are no array", why=quoted(error, 200), step="Pass a tensor.") from None
+    if given.ndim == 0 or given.numel() == 0 or given.is_complex() or not bool(torch.isfinite(given).all()):
+        raise LipverifyError(
+            f"the inputs are unusable, of shape {tuple(given.shape)} and {given.dtype}",
+            why="they are complex, empty, without a batch axis, or contain NaN or infinity",
+            step="Pass an array of real numbers, batch axis first.",
+        )
+    return given
+
+
 def _samples(program: Program, inputs: Any) -> list[torch.Tensor]:
     """Every given input in float64, in the shape that the program reads."""
     if inputs is None or len(program.inputs) != 1:
         return []
     ((_, shape),) = program.inputs.items()
-    given = torch.as_tensor(inputs).detach()
-    if given.is_complex() or given.ndim == 0 or not bool(torch.isfinite(given).all()):
-        raise LipverifyError(
-            "the inputs are complex, without axes, or contain NaN or infinity", step="Pass real numbers."
-        )
-    each = shape[1:] if shape[0] == 1 else shape
+    given = _tensor(inputs)
+    each = shape[1:] if shape[:1] == (1,) else shape
     if tuple(given.shape) == shape:
         given = given.unsqueeze(0)
-    elif tuple(given.shape[1:]) != each or not len(given):
+    elif tuple(given.shape[1:]) != each:
         raise LipverifyError(
             f"the inputs have shape {tuple(given.shape)}",
             why=f"one input of the model has shape {each}",
             step=f"Pass an array of shape (k, {', '.join(map(str, each))}) with k >= 1.",
         )
-    return [x.to(torch.float64).reshape(shape) for x in given]
+    return [x.to(torch.float64).reshape(shape).clone() for x in given]
 
 
 def _centers(program: Program, found: Mapping[str, Region], samples: list[torch.Tensor]) -> dict[str, np.ndarray]:
@@ -175,7 +238,7 @@ def _domain(claim: Claim | None, region: Region) -> Any:
     if claim is None or claim.domain is None or region.program is None:
         return None
     shape = next(iter(region.program.inputs.values()))
-    if claim.domain.center.size != np.prod(shape):
+    if claim.domain.center.shape != shape:
         raise ClaimError(
             f"the claim on layer {quoted(claim.layer)} has a ball around a point of shape {claim.domain.center.shape}",
             why=f"the layer's input has shape {shape}",
@@ -185,14 +248,21 @@ def _domain(claim: Claim | None, region: Region) -> Any:
 
 
 def _run(verifier: Verifier, problem: Problem) -> Evidence:
+    """One verifier's evidence, under its own name; where it fails it says nothing, and the others still speak."""
     start = time.perf_counter()
     try:
-        return verifier.verify(problem)
+        evidence = verifier.verify(problem)
+        if not isinstance(evidence, Evidence):
+            raise TypeError(f"it returned {type(evidence).__name__}, not Evidence")
+        return replace(evidence, verifier=verifier.name, seconds=time.perf_counter() - start)
     except LipverifyError:
         raise
-    except Exception as error:  # a verifier that fails says nothing; the others still speak
+    except Contradiction as found:
+        evidence = Evidence(verifier.name, found.lower, found.upper, Rigor.RIGOROUS, found.method)
+    except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Evidence(verifier.name, reason=f"it failed ({why})", seconds=time.perf_counter() - start)
+        evidence = Evidence(verifier.name, reason=f"it failed ({why})")
+    return replace(evidence, seconds=time.perf_counter() - start)
 
 
 def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) -> RegionReport:
@@ -202,12 +272,15 @@ def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) 
     lowers = [e for e in evidence if e.rigor.proves and e.lower is not None]
     upper = min(uppers, key=lambda e: e.upper or 0, default=None)
     lower = max(lowers, key=lambda e: e.lower or 0, default=None)
-    deciding = lower if verdict is Verdict.REFUTED else upper
+    shown = [(e.witness.ratio, e) for e in evidence if e.rigor.proves and e.witness is not None]
+    deciding = max(shown, key=lambda pair: pair[0])[1] if verdict is Verdict.REFUTED else upper
     reason = None
     if verdict in (None, Verdict.UNSUPPORTED):
         reason = region.unsupported
     elif verdict is Verdict.UNDECIDED:
         reason = "no proved bound reaches the claim" if upper or lower else "no verifier gave a proved bound"
+        if claim is not None and lower is not None and lower.lower is not None and lower.lower > claim.bound:
+            reason = "a proved lower bound is above the claim, but no two inputs that show it were found"
     return RegionReport(
         region.path,
         problem.norms,

@@ -54,6 +54,11 @@ class Evidence:
         witness: what shows ``lower``, if anything does.
         local: the bounds hold on a ball around given inputs only, not on the whole space.
         reason: why there is no bound (the verifier does not support this region); None if there is one.
+        contradiction: what the verifier found at odds with the program while it worked, in words; None if nothing.
+
+    Raises:
+        TypeError: for a bound that is no Fraction, or a rigor that is no Rigor.
+        ValueError: for a negative bound.
     """
 
     verifier: str
@@ -65,3 +70,26 @@ class Evidence:
     witness: Witness | None = None
     local: bool = False
     reason: str | None = None
+    contradiction: str | None = None
+
+    def __post_init__(self) -> None:
+        for bound in (self.lower, self.upper):
+            if bound is not None and not isinstance(bound, Fraction):
+                raise TypeError(f"evidence of {self.verifier}: a bound is {type(bound).__name__}, not a Fraction")
+            if bound is not None and bound < 0:
+                raise ValueError(f"evidence of {self.verifier}: a bound is negative")
+        if not isinstance(self.rigor, Rigor):
+            raise TypeError(f"evidence of {self.verifier}: the rigor is {type(self.rigor).__name__}, not a Rigor")
+
+
+class Contradiction(Exception):
+    """A rigorous lower bound above a rigorous upper bound of one norm: a bug, to be reported and never smoothed.
+
+    Attributes:
+        lower, upper: the two.
+        method: where they come from.
+    """
+
+    def __init__(self, lower: Fraction, upper: Fraction, method: str) -> None:
+        super().__init__(f"{method}: a lower bound {float(lower)} above an upper bound {float(upper)}")
+        self.lower, self.upper, self.method = lower, upper, method

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lipverify.claims import Claim, NormPair
 from lipverify.evidence import Evidence
-from lipverify.verdict import Mismatch, Verdict
+from lipverify.verdict import Mismatch, MismatchKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Report:
     def exit_code(self) -> int:
         """0 all PROVED; 1 any REFUTED or CONFLICT; 3 something UNDECIDED or UNSUPPORTED, or nothing was claimed."""
         verdicts = {r.verdict for r in self.regions if r.claim is not None}
-        if verdicts & {Verdict.REFUTED, Verdict.CONFLICT} or any(m.kind == "rigorous" for m in self.mismatches):
+        if verdicts & {Verdict.REFUTED, Verdict.CONFLICT} or any(
+            m.kind is MismatchKind.RIGOROUS for m in self.mismatches
+        ):
             return 1
         return 0 if verdicts == {Verdict.PROVED} else 3

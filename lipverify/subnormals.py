@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from lipverify.errors import LipverifyError
+
 
 def flushed() -> bool:
     """Whether this thread reads or writes subnormal numbers as zero."""
@@ -33,7 +35,16 @@ def widened(tensor: torch.Tensor) -> np.ndarray:
     """A tensor in float64, entry by entry the same real number (integers: where below 2^53).
 
     In numpy and in this thread: torch's worker threads keep a floating-point mode of their own.
+
+    Raises:
+        LipverifyError: where this thread reads subnormal numbers as zero.
     """
+    if flushed():
+        raise LipverifyError(
+            "this process reads subnormal numbers as zero",
+            why="weights and their products would be lost",
+            step="Call torch.set_flush_denormal(False).",
+        )
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # the upper half of a float32
         bits = tensor.contiguous().view(torch.int16).numpy().view(np.uint16).astype(np.uint32) << np.uint32(16)

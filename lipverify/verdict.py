@@ -10,6 +10,9 @@ from lipverify.claims import Claim
 from lipverify.evidence import Evidence
 from lipverify.rigor.rounding import decimal_down, decimal_up
 
+DIGITS = 17
+"""Of the bounds in a mismatch: enough to see which one is larger."""
+
 
 class Verdict(StrEnum):
     """What is known of a claim."""
@@ -49,14 +52,22 @@ def judge(
     """The verdict on ``claim`` (None without one), and every contradiction among the bounds and with the claim.
 
     Only rigorous bounds decide. An upper bound that holds on the whole space proves the claim on any domain; a local one
-    proves nothing. A lower bound, wherever it was found, refutes: its verifier was asked for the claim's domain.
+    proves nothing. Two inputs refute, and nothing else: their verifier was asked for the claim's domain.
     """
-    mismatches = (*_against_claim(path, claim, evidence), *_among_bounds(path, evidence))
+    mismatches = (
+        *_against_claim(path, claim, evidence),
+        *_among_bounds(path, evidence),
+        *(
+            Mismatch(MismatchKind.NUMERIC, path, f"{e.verifier}: {e.contradiction}")
+            for e in evidence
+            if e.contradiction
+        ),
+    )
     if claim is None:
         return None, mismatches
     rigorous = [e for e in evidence if e.rigor.proves]
     proved = any(e.upper is not None and e.upper <= claim.bound and not e.local for e in rigorous)
-    refuted = any(e.lower is not None and e.lower > claim.bound for e in rigorous)
+    refuted = any(e.witness is not None and e.witness.ratio > claim.bound for e in rigorous)
     if (proved and refuted) or any(m.kind is MismatchKind.RIGOROUS for m in mismatches):
         return Verdict.CONFLICT, mismatches
     if refuted:
@@ -73,7 +84,7 @@ def _against_claim(path: str, claim: Claim | None, evidence: Sequence[Evidence])
         Mismatch(
             MismatchKind.CLAIM,
             path,
-            f"{e.verifier} found at least {decimal_down(e.lower)} ({e.rigor}) where {claim.text} is claimed",
+            f"{e.verifier} found at least {decimal_down(e.lower, DIGITS)} ({e.rigor}) where {claim.text} is claimed",
         )
         for e in evidence
         if e.lower is not None and e.lower > claim.bound
@@ -92,8 +103,8 @@ def _among_bounds(path: str, evidence: Sequence[Evidence]) -> list[Mismatch]:
                 Mismatch(
                     MismatchKind.RIGOROUS if both else MismatchKind.NUMERIC,
                     path,
-                    f"{low.verifier} found at least {decimal_down(low.lower)} ({low.rigor}) where {high.verifier} "
-                    f"found at most {decimal_up(high.upper)} ({high.rigor})",
+                    f"{low.verifier} found at least {decimal_down(low.lower, DIGITS)} ({low.rigor}) where {high.verifier} "
+                    f"found at most {decimal_up(high.upper, DIGITS)} ({high.rigor})",
                 )
             )
     return found

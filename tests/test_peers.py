@@ -147,14 +147,12 @@ class Sampling:
 
 
 def test_a_third_party_that_calls_a_sample_the_constant_proves_nothing_and_is_flagged():
-    from lipverify.verifiers import Capped
-
     model = nn.Linear(2, 2, bias=False).eval()
     with torch.no_grad():
         model.weight.copy_(torch.eye(2))
     claims = [{"layer": "", "bound": "0.5"}]
-    (row,) = audit(model, torch.zeros(1, 2), claims=claims, verifiers=[*FAST, Capped(Sampling())]).regions
+    (row,) = audit(model, torch.zeros(1, 2), claims=claims, verifiers=[*FAST, Sampling()]).regions
     assert row.verdict is Verdict.REFUTED
     assert {m.kind for m in row.mismatches} == {MismatchKind.CLAIM, MismatchKind.NUMERIC}
-    (row,) = audit(model, torch.zeros(1, 2), claims=claims, verifiers=[*FAST, Sampling()]).regions
-    assert row.verdict is Verdict.CONFLICT
+    trusting = audit(model, torch.zeros(1, 2), claims=claims, verifiers=[*FAST, Sampling()], trusted=["sampling"])
+    assert trusting.regions[0].verdict is Verdict.CONFLICT

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lipverify.errors import LipverifyError
 from lipverify.maps import Array, Enclosure
 from lipverify.read.program import Operation, Program, Ref, aten, substitute
 from lipverify.read.shapes import types
-from lipverify.subnormals import flushed, widened
+from lipverify.subnormals import widened
 
 Interval = tuple[Array, Array]
 
@@ -59,12 +58,6 @@ def fold(program: Program) -> tuple[dict[str, Enclosure], dict[str, str]]:
 
     Weights of floating dtypes are exact. Integer and boolean weights are kept when float64 holds them exactly.
     """
-    if flushed():
-        raise LipverifyError(
-            "this process reads subnormal numbers as zero",
-            why="weights and their products would be lost",
-            step="Call torch.set_flush_denormal(False).",
-        )
     dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
     known: dict[str, Enclosure] = {}
     refused: dict[str, str] = {}
@@ -147,10 +140,6 @@ def _up(x: Array) -> Array:
 
 def _down(x: Array) -> Array:
     return np.nextafter(x, -np.inf)
-
-
-def _monotone(function: Callable[[Array], Array]) -> Callable[[Interval], Interval]:
-    return lambda x: (_down(function(x[0])), _up(function(x[1])))
 
 
 def _multiply(x: Interval, y: Interval) -> Interval:

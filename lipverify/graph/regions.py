@@ -10,6 +10,7 @@ from lipverify.graph.fuse import fuse
 from lipverify.graph.layer_graph import LayerGraph, Node, Region
 from lipverify.graph.lower import lower
 from lipverify.maps import Affine, Opaque, Shape
+from lipverify.read.calls import split_call
 from lipverify.read.program import Program
 
 
@@ -35,7 +36,33 @@ def regions(program: Program) -> dict[str, Region]:
     for name in nodes:
         for call in where[name][1:]:
             members.setdefault(call, []).append(name)
-    return {path: _region(path, inside, program, nodes, where, merged) for path, inside in members.items()}
+    foreign = foreign_readers(program)
+    return {path: _region(path, inside, program, nodes, where, merged, foreign) for path, inside in members.items()}
+
+
+def foreign_readers(program: Program) -> dict[str, str]:
+    """Modules whose weights an operation reads that belongs to no call of an owner of them, with the reason.
+
+    Such a module's calls are not all that its weights do: either another module uses them, or the record of which call an
+    operation belongs to is wrong. Its region proves nothing. Tied weights have several owners, each as good as another.
+    """
+    owners: dict[int, set[str]] = {}
+    for value, weight in program.weights.items():
+        owner = program.weight_names.get(value, "").rpartition(".")[0]
+        owners.setdefault(id(weight), set()).add(owner)
+        owners.setdefault(weight.data_ptr(), set()).add(owner)
+    foreign: dict[str, str] = {}
+    for op in program.operations:
+        calls = {split_call(call, program.modules)[0] for call in op.calls}
+        for value in op.references:
+            if value not in program.weights:
+                continue
+            weight = program.weights[value]
+            owning = (owners[id(weight)] | owners[weight.data_ptr()]) - {""}
+            if owning and not owning & calls:
+                reason = f"its weight {program.weight_names[value]} is read outside of it"
+                foreign.update((owner, reason) for owner in owning)
+    return foreign
 
 
 def _region(
@@ -45,6 +72,7 @@ def _region(
     nodes: Mapping[str, Node],
     where: Mapping[str, tuple[str, ...]],
     merged: dict[tuple[int, int], Affine],
+    foreign: Mapping[str, str],
 ) -> Region:
     own = set(inside)
     inputs = list(dict.fromkeys(i for name in inside for i in nodes[name].inputs if i not in own))
@@ -62,7 +90,7 @@ def _region(
     if part is None:
         return Region(path, None, None, "its output does not depend on its input")
     original = program.between({inputs[0]: shape}, outputs)
-    unsupported = None
+    unsupported = foreign.get(split_call(path, program.modules)[0]) if path else None
     for name, node in part.nodes.items():
         if isinstance(node.map, Opaque):
             unsupported = f"{node.map.operation} in {where[name][-1] or 'the model'}: {node.map.reason}"

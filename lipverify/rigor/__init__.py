@@ -5,7 +5,7 @@ from lipverify.rigor.convolution import convolution_norm
 from lipverify.rigor.dense import dense_norm, row_norm
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.norms import norm
-from lipverify.rigor.probe import ArithmeticError64, Machine, machine
+from lipverify.rigor.probe import MachineError, machine
 from lipverify.rigor.psd import psd_shift
 from lipverify.rigor.reductions import frobenius_up, matrix_norm_up, row_sums_up, sum_squares
 from lipverify.rigor.rounding import (
@@ -22,9 +22,8 @@ from lipverify.rigor.rounding import (
 )
 
 __all__ = [
-    "ArithmeticError64",
     "BallMatrix",
-    "Machine",
+    "MachineError",
     "NormEnclosure",
     "U",
     "convolution_norm",

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipverify.evidence import Rigor
+from lipverify.evidence import Contradiction, Rigor
 from lipverify.rigor.rounding import round_down, round_up
 
 
@@ -20,6 +20,9 @@ class NormEnclosure:
         method: how ``upper`` was proved, for people.
         rigor: EXACT where both bounds come from integer arithmetic alone, else RIGOROUS.
         vector: an input direction that nearly attains the norm (float64, a guess), or None.
+
+    Raises:
+        Contradiction: where the interval is empty.
     """
 
     lower: Fraction
@@ -30,10 +33,7 @@ class NormEnclosure:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lower <= self.upper:
-            raise ValueError(
-                f"norm enclosure [{float(self.lower)}, {float(self.upper)}] by {self.method} is empty: "
-                "a bug in lipverify.rigor; please report the weights"
-            )
+            raise Contradiction(self.lower, self.upper, self.method)
 
     def widened(self, radius: Fraction) -> NormEnclosure:
         """The enclosure for every operator within ``radius`` of this one in operator norm."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Evidence, Rigor
@@ -17,7 +19,7 @@ BUILT_IN = {
 }
 """Name -> where it lives; the default of an audit is all of them, in this order."""
 
-__all__ = ["BUILT_IN", "Capped", "Problem", "Verifier", "load"]
+__all__ = ["BUILT_IN", "Capped", "Problem", "Verifier", "admit"]
 
 
 class Capped:
@@ -29,22 +31,36 @@ class Capped:
 
     def verify(self, problem: Problem) -> Evidence:
         evidence = self._verifier.verify(problem)
-        if not isinstance(evidence, Evidence):
-            raise LipverifyError(
-                f"the verifier {quoted(self.name)} returned {type(evidence).__name__}, not Evidence",
-                step="See lipverify.evidence.",
-            )
         return replace(evidence, rigor=Rigor.NUMERIC) if evidence.rigor.proves else evidence
 
 
-def load(spec: str, *, trusted: bool = False) -> Verifier:
-    """The verifier of a built-in name, or ``package.module:Name`` of a third party (importing it runs its code).
+def admit(verifier: str | Verifier, trusted: Collection[str] = ()) -> Verifier:
+    """A verifier that may be asked: a built-in one, or a third party's, capped at numeric unless it is trusted.
 
-    A third party's is capped at numeric unless ``trusted``.
+    Args:
+        verifier: a built-in name, ``package.module:Name`` (importing it runs its code), or a verifier itself.
+        trusted: specs or names of third parties' verifiers whose rigor is believed.
 
     Raises:
         LipverifyError: where there is none, or what is there is no verifier.
     """
+    found = _load(verifier) if isinstance(verifier, str) else verifier
+    if not isinstance(found, Verifier) or not isinstance(found.name, str):
+        raise LipverifyError(
+            f"{quoted(verifier)} is no verifier",
+            why="it needs a `name` and `verify(problem)`",
+            step="See lipverify.verifiers.Verifier.",
+        )
+    if type(found).__module__.startswith("lipverify."):
+        return found
+    if found.name in BUILT_IN:
+        raise LipverifyError(
+            f"a third party's verifier calls itself {quoted(found.name)}", step="Give it its own name."
+        )
+    return found if {found.name, verifier if isinstance(verifier, str) else ""} & set(trusted) else Capped(found)
+
+
+def _load(spec: str) -> Any:
     where = BUILT_IN.get(spec, spec)
     module, colon, name = where.partition(":")
     if not (module and colon and name):
@@ -54,15 +70,8 @@ def load(spec: str, *, trusted: bool = False) -> Verifier:
         )
     try:
         found = getattr(importlib.import_module(module), name)
-        verifier = found() if isinstance(found, type) else found
+        return found() if isinstance(found, type) else found
     except Exception as error:  # a third party's code may raise anything
         raise LipverifyError(
             f"the verifier {quoted(spec)} cannot be loaded", why=f"{type(error).__name__}: {quoted(error, 300)}"
         ) from error
-    if not isinstance(verifier, Verifier) or not isinstance(verifier.name, str):
-        raise LipverifyError(
-            f"{quoted(spec)} is no verifier",
-            why="it needs a `name` and `verify(problem)`",
-            step="See lipverify.verifiers.",
-        )
-    return verifier if spec in BUILT_IN or trusted else Capped(verifier)

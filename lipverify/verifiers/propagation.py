@@ -13,7 +13,7 @@ by the mean value theorem along the segment, which stays in the ball.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -58,7 +58,9 @@ class Propagation:
         start = time.perf_counter()
         try:
             upper, method = self._bound(problem)
-        except (NotCanonical, Unavailable, Excluded) as stop:
+        except Excluded as stop:
+            return replace(self._silent(str(stop), start), contradiction=str(stop))
+        except (NotCanonical, Unavailable) as stop:
             return self._silent(str(stop), start)
         except Exception as error:
             return self._silent(f"auto_LiRPA failed: {type(error).__name__}: {error}", start)

@@ -21,9 +21,10 @@ from fractions import Fraction
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 
 from lipverify.claims import L2, LOGITS, NormPair
-from lipverify.evidence import Evidence, Rigor
+from lipverify.evidence import Evidence, Rigor, Witness
 from lipverify.graph import LayerGraph, Node
 from lipverify.maps import (
     Adjoint,
@@ -38,11 +39,14 @@ from lipverify.maps import (
     Pointwise,
     Rearrange,
     Sum,
+    size,
 )
+from lipverify.rigor.enclose import NotEnclosed
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.norms import norm
 from lipverify.rigor.rounding import round_up
 from lipverify.verifiers.problem import Problem
+from lipverify.verifiers.ratio import prove_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,6 @@ class Spectral:
         walk = _Walk(graph, self._norm)
         upper = walk.l2(graph.output) if problem.norms == L2 else walk.linf(graph.output)
         lower = self._lower(graph, problem.norms)
-        if problem.norms == L2 and lower is not None:
-            upper = min(upper, lower.upper)
         return Evidence(
             self.name,
             lower.lower if lower else None,
@@ -73,6 +75,7 @@ class Spectral:
             Rigor.RIGOROUS,
             walk.rule(),
             time.perf_counter() - start,
+            witness=None if lower is None or problem.domain is not None else _shown(lower, problem),
         )
 
     def _norm(self, map_: LinearMap, norms: NormPair) -> NormEnclosure:
@@ -153,6 +156,22 @@ class _Walk:
                 self.rules["sum"] += 1
                 return sum((self.constants[i] for i in node.inputs), Fraction(0))
         raise TypeError(f"no rule for {node.map!r}; the region should have been unsupported")
+
+
+def _shown(enclosure: NormEnclosure, problem: Problem) -> Witness | None:
+    """Zero and the direction in which a linear map rises most, as inputs of the original program."""
+    program = problem.region.program
+    if program is None or enclosure.vector is None:
+        return None
+    shape = next(iter(program.inputs.values()))
+    if enclosure.vector.size != size(shape):
+        return None
+    y = torch.from_numpy(enclosure.vector.reshape(shape)).to(program.dtype).to(torch.float64).numpy()
+    try:
+        ratio = prove_ratio(program, np.zeros(shape), y, problem.norms)
+    except (NotEnclosed, ValueError):
+        return None
+    return Witness(np.zeros(shape), y, ratio) if ratio else None
 
 
 def _short(q: Fraction) -> Fraction:

@@ -51,7 +51,7 @@ class WitnessSearch:
             return Evidence(self.name, reason=f"no search in the norm pair {problem.norms}")
         try:
             pairs = sorted(self._pairs(program, problem), key=lambda pair: -_ratio(program, pair, problem.norms))
-            best = Fraction(0), None
+            best: tuple[Fraction, list[np.ndarray] | None] = (Fraction(-1), None)
             for x, y in pairs[:1] + [self._ascend(program, pair, problem) for pair in pairs[:1]]:
                 rounded = [v.to(program.dtype).to(torch.float64).numpy() for v in (x, y)]
                 if problem.domain is None or all(inside(v, problem.domain) for v in rounded):

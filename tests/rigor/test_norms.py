@@ -7,7 +7,7 @@ import pytest
 
 from lipverify.actions import apply
 from lipverify.claims import L2, LOGITS, NormPair
-from lipverify.evidence import Rigor
+from lipverify.evidence import Contradiction, Rigor
 from lipverify.maps import (
     Adjoint,
     AveragePooling,
@@ -143,5 +143,5 @@ def test_what_is_not_covered_is_refused():
 
 
 def test_an_empty_enclosure_cannot_be_made():
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(Contradiction, match="above"):
         NormEnclosure(Fraction(2), Fraction(1), "test")

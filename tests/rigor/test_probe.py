@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from lipverify.rigor import ArithmeticError64, Machine, machine, probe
+from lipverify.rigor import MachineError, machine, probe
 
 
 def test_this_machine_keeps_the_model():
-    assert isinstance(machine(), Machine)
-    assert machine() is machine()
+    machine()
+    assert machine.cache_info().currsize == 1
 
 
 @pytest.mark.skipif(
@@ -23,7 +23,7 @@ def test_directed_rounding_is_noticed(mode):
     libm = ctypes.CDLL("libm.so.6")
     libm.fesetround(mode)
     try:
-        with pytest.raises(ArithmeticError64, match="rounding"):
+        with pytest.raises(MachineError, match="rounding"):
             machine.__wrapped__()
     finally:
         libm.fesetround(0)
@@ -40,5 +40,5 @@ def test_a_wrong_product_is_noticed(monkeypatch):
 
     a, b = np.ones((3, 4), int), np.ones((4, 2), int)
     monkeypatch.setattr(probe.np, "asfortranarray", lambda x: np.array(x, order="F").view(Wrong))
-    with pytest.raises(ArithmeticError64, match="matmul"):
+    with pytest.raises(MachineError, match="matmul"):
         probe._probe_products(a, b)
