@@ -15,8 +15,8 @@ from cpl.export import Provenance, claims_of, export_model, load_sealed, program
 from cpl.layers import (
     ConvexPotentialConv2d,
     ConvexPotentialLinear,
-    IsometricAvgPool2d,
     NormalizedLinear,
+    UnitNormAvgPool2d,
     ZeroChannelPad,
 )
 from cpl.losses import margin_cross_entropy
@@ -39,7 +39,6 @@ __all__ = [
     "ConvexPotentialLinear",
     "CplError",
     "DataError",
-    "IsometricAvgPool2d",
     "LayerSeal",
     "NormalizedLinear",
     "Progress",
@@ -53,6 +52,7 @@ __all__ = [
     "Split",
     "TrainSettings",
     "TrainingError",
+    "UnitNormAvgPool2d",
     "ZeroChannelPad",
     "certified",
     "claims_of",

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cpl.errors import SealError
 from cpl.models import CPLNet
-from cpl.sealed import SealedNormalizedLinear
-from cpl.sealing import seal_of
+from cpl.sealing import sealed_head
 
 RADII = (0.1, 0.25, 0.5, 1.0)
 
@@ -68,15 +66,7 @@ def evaluate(
     Raises:
         SealError: the model is not sealed, or its seal is void.
     """
-    seal_of(model)
-    head = model.head
-    if not isinstance(head, SealedNormalizedLinear):
-        raise SealError(
-            "the head is not sealed",
-            where="head",
-            why="its rows are unknown",
-            next_step="call cpl.seal(model, input_shape)",
-        )
+    head = sealed_head(model)
     with torch.no_grad():
         features = torch.cat([model.trunk(part) for part in x.split(batch_size)]).double()
         logits = features @ head.weight.double().t() + head.bias.double()

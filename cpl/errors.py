@@ -39,3 +39,9 @@ class DataError(CplError):
 
 class TrainingError(CplError):
     """Training cannot continue, e.g. the loss is not finite."""
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error of another library says; the name of its type if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -24,11 +24,10 @@ from torch import Tensor
 from cpl.certify import Accuracy
 from cpl.errors import CheckpointError, SealError
 from cpl.files import write_atomically
-from cpl.layers import IsometricAvgPool2d
+from cpl.layers import UnitNormAvgPool2d
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.norms import gram_upper_dense
-from cpl.sealed import SealedNormalizedLinear
-from cpl.sealing import seal, seal_of
+from cpl.sealing import seal, seal_of, sealed_head
 from cpl.shrink import SHRINK
 
 PROGRAM, TENSORS, CLAIMS, INPUTS = "model.pt2", "model.safetensors", "claims.json", "inputs.npz"
@@ -50,15 +49,8 @@ def claims_of(model: CPLNet) -> dict[str, Any]:
         SealError: the model is not sealed, or its seal is void.
     """
     record = seal_of(model)
-    head = model.head
-    if not isinstance(head, SealedNormalizedLinear):
-        raise SealError(
-            "the head is not sealed",
-            where="head",
-            why="its rows are unknown",
-            next_step="call cpl.seal(model, input_shape)",
-        )
-    pools = {path for path, module in model.named_modules() if isinstance(module, IsometricAvgPool2d)}
+    head = sealed_head(model)
+    pools = {path for path, module in model.named_modules() if isinstance(module, UnitNormAvgPool2d)}
     blocks = {layer.path for layer in record.layers if layer.kind == "block"}
     ones = [path for path, _ in model.named_modules() if path in pools | blocks] + ["trunk"]
     claims = [{"layer": path, "bound": "1"} for path in ones]

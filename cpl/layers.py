@@ -6,10 +6,9 @@ A convex potential block is one explicit Euler step of x' = -grad f(x), f(x) = s
 
 While training, h = 2 / lower^2 with one warm-started power iteration a step, run under no_grad. `lower` = ||W v|| is
 a LOWER bound of ||W||: h is a proxy, slightly too large, and nothing is claimed of a training forward. The loss is
-differentiated through h with v
-fixed: without that term the gradient keeps growing the top singular value, which h cancels at the cost of all the
-others, and the network stays almost linear. In eval mode an unsealed layer refuses to run: `cpl.seal`
-replaces it by one whose constant comes from an upper bound.
+differentiated through h with v fixed: without that term the gradient keeps growing the top singular value, which h
+cancels at the cost of all the others, and the network stays almost linear. In eval mode an unsealed layer refuses to
+run: `cpl.seal` replaces it by one whose constant comes from an upper bound.
 """
 
 from __future__ import annotations
@@ -199,10 +198,10 @@ class ZeroChannelPad(nn.Module):
         return f"{self.channels}, {self.padded}"
 
 
-class IsometricAvgPool2d(nn.Module):
-    """k times the average over disjoint k x k windows: norm exactly 1.
+class UnitNormAvgPool2d(nn.Module):
+    """k times the average over disjoint k x k windows: norm exactly 1, and no isometry for k > 1.
 
-    A window of k^2 numbers x has |k mean(x)| = |sum(x)| / k <= ||x||, with equality for constant x; windows are
+    A window of k^2 numbers x has |k mean(x)| = |sum(x)| / k <= ||x||, with equality for constant x only; windows are
     disjoint, and what a size not divisible by k leaves over is dropped.
 
     Args:
@@ -214,7 +213,7 @@ class IsometricAvgPool2d(nn.Module):
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
-        self.kernel_size = checks.positive_int(kernel_size, name="kernel_size", where="IsometricAvgPool2d")
+        self.kernel_size = checks.positive_int(kernel_size, name="kernel_size", where="UnitNormAvgPool2d")
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel_size, self.kernel_size) * self.kernel_size

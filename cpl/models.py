@@ -14,8 +14,8 @@ from cpl.errors import ArgumentError, CheckpointError
 from cpl.layers import (
     ConvexPotentialConv2d,
     ConvexPotentialLinear,
-    IsometricAvgPool2d,
     NormalizedLinear,
+    UnitNormAvgPool2d,
     ZeroChannelPad,
 )
 
@@ -132,7 +132,7 @@ class CPLNet(nn.Module):
                 generator=generator,
             )
         if config.pool > 1:
-            blocks["pool"] = IsometricAvgPool2d(config.pool)
+            blocks["pool"] = UnitNormAvgPool2d(config.pool)
         blocks["flatten"] = nn.Flatten()
         if config.width > config.pooled:
             blocks["widen"] = ZeroChannelPad(config.pooled, config.width)

@@ -29,6 +29,7 @@ import math
 import torch
 from torch import Tensor
 
+from cpl import checks
 from cpl.convolution import convolve, convolve_adjoint, half_width, materialise
 from cpl.errors import ArgumentError
 
@@ -113,7 +114,7 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
         upper >= ||A_K||_2; 0.0 exactly for K = 0.
 
     Raises:
-        ArgumentError: if K is not a finite real kernel with odd sides.
+        ArgumentError: if K is not a finite real kernel with odd sides, or the padding mode is unknown.
 
     Source: Delattre et al. (2023), section 4, for the periodic torus.
     """
@@ -125,6 +126,7 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
             why="'same' padding p = (k - 1) / 2 is meant",
             next_step="use an odd kernel",
         )
+    checks.padding_mode(padding_mode, where="gram_upper_conv")
     kernel = kernel.detach().double().cpu()
     if padding_mode == "circular":
         return _torus_upper(kernel, size, (0, 0))

@@ -2,14 +2,15 @@
 
     sealed = cpl.seal(model, (1, 8, 8))
 
-The copy keeps the module paths. Its record holds for these weights, this input size and this dtype; after any change
-the seal is void, and evaluation and export refuse.
+The copy keeps the module paths. Its record holds for these weights, these modules, this input size and this dtype;
+after any change the seal is void, and evaluation and export refuse.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from cpl import checks
-from cpl.errors import SealError
-from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear, NormalizedLinear
-from cpl.sealed import SEALED, LayerSeal, digest, dtype_name
-from cpl.shrink import given, shrink
+from cpl.errors import SealError, reason
+from cpl.models import CPLNet
+from cpl.sealed import SEALED, LayerSeal, SealedNormalizedLinear, digest, dtype_name
+from cpl.shrink import sealable, shrink, trainable
+from cpl.structure import PLAIN, RECORD, Part, canonical, difference, structure_of, tensors_of
 
-TRAINABLE = (ConvexPotentialLinear, ConvexPotentialConv2d, NormalizedLinear)
 DTYPES = (torch.float32, torch.float64)
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -35,52 +36,57 @@ class Seal:
     Attributes:
         input_shape: of one input, without the batch.
         dtype: of weights and inputs.
-        digest: sha256 over all parameters and buffers of the model.
+        digest: sha256 over all parameters and buffers of the model and over its structure.
         layers: one entry per sealed layer, in module order.
+        structure: one entry per module, in module order.
     """
 
     input_shape: tuple[int, ...]
     dtype: str
     digest: str
     layers: tuple[LayerSeal, ...]
+    structure: tuple[Part, ...]
 
 
 def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Tensor] | None = None) -> Model:
     """Returns a sealed copy of the model in eval mode; module paths stay the same and the model itself is not changed.
 
     Args:
-        model: holds at least one cpl layer with weights; parameters all float32 or all float64, on CPU.
+        model: at least one cpl layer with weights, and otherwise modules without weights that are 1-Lipschitz in l2:
+            Sequential, Flatten, Unflatten, Identity, ReLU, and those of cpl. Subclasses, hooks and attributes of other
+            than simple types are refused. Parameters all float32 or all float64, on CPU.
         input_shape: shape of one input, without the batch.
         stored: tensors of an already sealed model by name (e.g. 'trunk.conv1.V'), to be used bit for bit instead of
             those that the model's weights would give. Their bounds are computed again, never believed.
 
     Returns:
-        The copy; `seal_of` gives its record. What is not a cpl layer is copied as it is, and nothing is claimed of it.
+        The copy; `seal_of` gives its record.
 
     Raises:
-        SealError: nothing to seal, mixed or unsupported dtypes, NaN or Inf, a layer not reached or called with
-        several sizes, or stored
-            tensors that violate their bound.
+        SealError: nothing to seal, a module of unknown type or with a hook, mixed or unsupported dtypes, NaN or Inf,
+            a layer not reached or called with several sizes, or stored tensors that violate their bound.
         ArgumentError: if the shape is not one.
     """
     input_shape = checks.int_shape(input_shape, name="input_shape", where="seal")
+    structure_of(model, PLAIN | trainable())
     dtype = _dtype(model)
     shapes = _input_shapes(model, input_shape, dtype)
     sealed = copy.deepcopy(model)
     made: dict[nn.Module, nn.Module] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        if not isinstance(module, TRAINABLE):
+        if not sealable(module):
             continue
         if module not in made:  # a module that stands at several paths is sealed once and stays shared
-            pair = None if stored is None else given(stored, module, path)
-            made[module] = shrink(module, path, shapes[path], pair)
+            made[module] = shrink(module, path, shapes[path], stored)
         if not path:
             sealed = cast(Model, made[module])
         else:
             sealed.set_submodule(path, made[module])
     sealed.eval()
     layers = tuple(module.seal for module in sealed.modules() if isinstance(module, SEALED))
-    object.__setattr__(sealed, "cpl_seal", Seal(input_shape, dtype_name(dtype), digest(sealed.state_dict()), layers))
+    parts = structure_of(sealed)
+    record = Seal(input_shape, dtype_name(dtype), _digest(tensors_of(sealed), parts), layers, parts)
+    object.__setattr__(sealed, RECORD, record)
     return sealed
 
 
@@ -88,9 +94,10 @@ def seal_of(model: nn.Module) -> Seal:
     """Returns the record of a sealed model after checking that it still holds.
 
     Raises:
-        SealError: the model was never sealed, or a weight, a layer or the dtype has changed since.
+        SealError: the model was never sealed, or a weight, a module (its type, an attribute, a hook, the order) or
+            the dtype has changed since; `where` is the path of the module.
     """
-    record = getattr(model, "cpl_seal", None)
+    record = vars(model).get(RECORD)
     if not isinstance(record, Seal):
         raise SealError(
             "the model is not sealed",
@@ -108,9 +115,37 @@ def seal_of(model: nn.Module) -> Seal:
             raise _void(layer.path, f"the dtype is no longer {layer.dtype}")
         if digest(state) != layer.digest:
             raise _void(layer.path, "its weights have changed")
-    if found or digest(model.state_dict()) != record.digest:
+    parts = structure_of(model)
+    changed = difference(record.structure, parts)
+    if changed is not None:
+        raise _void(*changed)
+    if found or _digest(tensors_of(model), parts) != record.digest:
         raise _void(next(iter(found), ""), "weights or layers outside the sealed layers have changed")
     return record
+
+
+def sealed_head(model: CPLNet) -> SealedNormalizedLinear:
+    """The head of a CPLNet, after checking that the seal holds and that what comes before it is 1-Lipschitz in l2.
+
+    Raises:
+        SealError: the seal is missing or void, the model is no CPLNet, or rows of norm 1 stand elsewhere than at the
+            head: their spectral norm may exceed 1.
+    """
+    record = seal_of(model)
+    rows = [layer.path for layer in record.layers if layer.kind == "rows"]
+    head = model.head if type(model) is CPLNet else None
+    if not isinstance(head, SealedNormalizedLinear) or rows != ["head"]:
+        raise SealError(
+            "the model is no trunk with a head of normalised rows",
+            where=next((path for path in rows if path != "head"), "head"),
+            why="its margins are turned into radii by the rows of `head`, and by a trunk without such rows",
+            next_step="build the model with cpl.CPLNet(config), train and seal it",
+        )
+    return head
+
+
+def _digest(tensors: Mapping[str, Tensor], parts: tuple[Part, ...]) -> str:
+    return hashlib.sha256(f"{digest(tensors)}\0{canonical(parts)}".encode()).hexdigest()
 
 
 def _void(path: str, why: str) -> SealError:
@@ -124,11 +159,7 @@ def _void(path: str, why: str) -> SealError:
 
 def _dtype(model: nn.Module) -> torch.dtype:
     dtypes = {parameter.dtype for parameter in model.parameters()}
-    if (
-        len(dtypes) != 1
-        or not dtypes <= set(DTYPES)
-        or not any(isinstance(module, TRAINABLE) for module in model.modules())
-    ):
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES) or not any(map(sealable, model.modules())):
         raise SealError(
             "the model cannot be sealed",
             where=type(model).__name__,
@@ -143,17 +174,17 @@ def _input_shapes(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.d
     probe = copy.deepcopy(model).train()
     seen: dict[str, set[tuple[int, ...]]] = {}
     for path, module in probe.named_modules():
-        if isinstance(module, TRAINABLE):
+        if sealable(module):
             seen[path] = set()
             module.register_forward_pre_hook(functools.partial(_note, seen[path]))
     try:
         with torch.no_grad():
             probe(torch.zeros(1, *input_shape, dtype=dtype))
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise SealError(
             "the model does not accept this input shape",
             where=str(input_shape),
-            why=str(error).strip().splitlines()[0],
+            why=reason(error),
             next_step="pass the shape of one input as the model was trained on, without the batch",
         ) from error
     for path, shapes in seen.items():

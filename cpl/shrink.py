@@ -24,51 +24,84 @@ BLOCK_LIMIT = math.sqrt(2 * (1 - SHRINK)) * (1 - 2.0**-50)
 
 ROUNDING_ROOM = 1 - 2.0**-26  # for what storing in float32 moves the norm by; where it does not suffice, shrink again
 Pair = tuple[Tensor, Tensor]
+Stored = Mapping[str, Tensor] | None
 
 
 @functools.singledispatch
-def shrink(module: nn.Module, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+def shrink(module: nn.Module, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
+    """The sealed layer that replaces a trained one; one rule per type.
+
+    A block x - h W^T relu(W x + b) becomes x - V^T relu(V x + b'), with b' scaled as V is, and numbers such that
+
+        upper(V)^2 <= 2 (1 - 2^-20),   upper(V) >= ||V||;
+
+    rows w_i become numbers with ||w_i||^2 <= 1 - 2^-40. The bound is of the stored numbers, from above.
+
+    A rule registered for the type of another layer is found by `cpl.seal`. It returns one of the layers of
+    `cpl.sealed`, whose seal says truly what was bounded.
+
+    Args:
+        module: of exactly the registered type; finite weights.
+        path: its module path.
+        shape: of one input of this layer, without the batch.
+        stored: tensors of a sealed model by name, to be used bit for bit if they keep the bound; None to compute them.
+
+    Raises:
+        SealError: no rule for this type; a weight is NaN or Inf, or a bias overflows when scaled as its weights are;
+            a stored tensor is missing, of another shape or dtype, or violates its bound.
+    """
     raise SealError(
         "no rule seals this layer",
         where=path,
         why=f"{type(module).__name__} is unknown",
-        next_step="register a rule with cpl.shrink.shrink",
+        next_step="register a rule with cpl.shrink.shrink.register",
     )
 
 
+def trainable() -> frozenset[type]:
+    """The types that have a rule. Subclasses have none: they may compute something else."""
+    return frozenset(kind for kind in shrink.registry if kind is not object)
+
+
+def sealable(module: nn.Module) -> bool:
+    """Whether a rule is registered for exactly this type."""
+    return type(module) in trainable()
+
+
 @shrink.register
-def _(module: ConvexPotentialLinear, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
-    tensor, bias, upper = _block(module.weight, module.bias, path, stored, gram_upper_dense)
+def _(module: ConvexPotentialLinear, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
+    pair = given(stored, path, "V")
+    tensor, bias, upper = _block(module.weight, module.bias, path, pair, gram_upper_dense)
     return SealedLinear(tensor, bias, seal=_record(path, "block", shape, upper, V=tensor, bias=bias))
 
 
 @shrink.register
-def _(module: ConvexPotentialConv2d, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+def _(module: ConvexPotentialConv2d, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
+    pair = given(stored, path, "V")
     upper_of = functools.partial(gram_upper_conv, size=(shape[1], shape[2]), padding_mode=module.padding_mode)
-    tensor, bias, upper = _block(module.weight, module.bias, path, stored, upper_of)
+    tensor, bias, upper = _block(module.weight, module.bias, path, pair, upper_of)
     record = _record(path, "block", shape, upper, V=tensor, bias=bias)
     return SealedConv2d(tensor, bias, padding_mode=module.padding_mode, seal=record)
 
 
 @shrink.register
-def _(module: NormalizedLinear, path: str, shape: tuple[int, ...], stored: Pair | None) -> nn.Module:
+def _(module: NormalizedLinear, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
+    pair = given(stored, path, "weight")
     weight, bias = _finite(module.weight, path), _finite(module.bias, path)
-    if stored is None:
+    if pair is None:
         rows = weight.double()
-        rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(2.0**-1000)
+        largest = rows.abs().amax(dim=1, keepdim=True)
+        rows = rows / torch.where(largest > 0, largest, 1.0)
         rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(0.5) * (1 - SHRINK)
         weight = rows.to(weight.dtype)
     else:
-        weight, bias = (_finite(tensor, path) for tensor in _like(stored, (weight, bias), path))
+        weight, bias = (_finite(tensor, path) for tensor in _like(pair, (weight, bias), path))
     square = max(math.fsum(entry * entry for entry in row) for row in weight.double().tolist())
     if square > 1 - 2.0**-40:
         raise _exceeds(path, f"a row has norm {math.sqrt(square):.17g} > 1")
     return SealedNormalizedLinear(
         weight, bias, seal=_record(path, "rows", shape, math.sqrt(square), weight=weight, bias=bias)
     )
-
-
-TRAINABLE = (ConvexPotentialLinear, ConvexPotentialConv2d, NormalizedLinear)
 
 
 def _block(
@@ -131,12 +164,17 @@ def _finite(tensor: Tensor, path: str) -> Tensor:
     return tensor.detach().clone()
 
 
-def given(stored: Mapping[str, Tensor], module: nn.Module, path: str) -> Pair:
-    names = ("weight", "bias") if isinstance(module, NormalizedLinear) else ("V", "bias")
+def given(stored: Stored, path: str, first: str) -> Pair | None:
+    """The tensors `path.first` and `path.bias` among the stored ones, as they are; None if nothing is stored.
+
+    Raises:
+        SealError: one of them is missing.
+    """
+    if stored is None:
+        return None
     try:
-        first, second = (stored[f"{path}.{name}".lstrip(".")] for name in names)
+        return stored[f"{path}.{first}".lstrip(".")], stored[f"{path}.bias".lstrip(".")]
     except KeyError as error:
         raise SealError(
             "a stored tensor is missing", where=path, why=f"no tensor {error}", next_step="export the model again"
         ) from error
-    return first, second

@@ -1,4 +1,4 @@
-"""Layers: exact isometries, eager validation, and no claim without a seal."""
+"""Layers: exact norms, eager validation, and no claim without a seal."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def jacobian(function, x):
 @pytest.mark.parametrize("size", [(4, 4), (6, 4), (5, 7)], ids=str)
 @pytest.mark.parametrize("window", [1, 2, 3])
 def test_pooling_has_norm_exactly_one(window, size):
-    matrix = jacobian(cpl.IsometricAvgPool2d(window), torch.zeros(1, 2, *size, dtype=torch.float64))
+    matrix = jacobian(cpl.UnitNormAvgPool2d(window), torch.zeros(1, 2, *size, dtype=torch.float64))
     torch.testing.assert_close(matrix @ matrix.t(), torch.eye(len(matrix), dtype=torch.float64), rtol=0, atol=1e-15)
 
 
@@ -37,7 +37,7 @@ def test_zero_channel_padding_is_an_isometry(shape):
         lambda: cpl.ConvexPotentialConv2d(-1, 2),
         lambda: cpl.NormalizedLinear(3, 0),
         lambda: cpl.ZeroChannelPad(4, 3),
-        lambda: cpl.IsometricAvgPool2d(0),
+        lambda: cpl.UnitNormAvgPool2d(0),
         lambda: cpl.CPLNetConfig(image_shape=(8, 8)),  # type: ignore[arg-type]
         lambda: cpl.CPLNetConfig(features=3),
         lambda: cpl.CPLNetConfig(channels=1, image_shape=(3, 8, 8)),
