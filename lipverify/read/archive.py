@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lipverify.errors import ReadError, quoted
+from lipverify.read.tiling import Untidy, check_tiling
 
 MAX_ENTRIES = 200_000
 RESAVE = "Save the model again with torch.export.save(program, 'model.pt2')."
@@ -17,7 +18,8 @@ class Archive:
 
     Every entry is checked before any is read: names are relative, without ``..``, unique, and share one root; entries
     are stored (``torch.export.save`` compresses nothing, hence nothing can inflate) and together no longer than the
-    file; none is encrypted. What is read is checked against its CRC-32.
+    file; none is encrypted. Names differ by more than case, because torch looks entries up without regard to it. The
+    parts tile the file (:mod:`lipverify.read.tiling`). What is read is checked against its CRC-32.
 
     Args:
         path: of the file.
@@ -29,8 +31,13 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._file = path.open("rb")
+        except OSError as error:
+            raise self.refuse("it cannot be opened", why=error.strerror or "", step="Check the path.") from None
+        try:
+            self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, OverflowError) as error:
+            self._file.close()
             raise self.refuse(
                 "it cannot be read as a zip archive", why=str(error), step=f"Is it whole? {RESAVE}"
             ) from None
@@ -55,6 +62,7 @@ class Archive:
 
     def close(self) -> None:
         self._zip.close()
+        self._file.close()
 
     def size(self, name: str) -> int:
         """The length of an entry in bytes."""
@@ -92,6 +100,7 @@ class Archive:
             raise self.refuse(f"the archive has {len(infos)} entries", why=f"the limit is {MAX_ENTRIES}")
         roots = set()
         entries: dict[str, zipfile.ZipInfo] = {}
+        folded: set[str] = set()
         for info in infos:
             name = info.orig_filename
             parts = name.split("/")
@@ -106,11 +115,18 @@ class Archive:
                 raise self.refuse(f"the entry {quoted(name)} is compressed", why=why, step=RESAVE)
             root, _, rest = name.partition("/")
             roots.add(root)
-            if rest in entries:
-                raise self.refuse(f"the entry {quoted(name)} appears twice", step=RESAVE)
+            if rest.lower() in folded:
+                why = "" if rest in entries else "torch looks entries up without regard to case"
+                raise self.refuse(f"the entry {quoted(name)} appears twice", why=why, step=RESAVE)
+            folded.add(rest.lower())
             entries[rest] = info
         if len(roots) != 1:
             raise self.refuse("the archive has several root directories", why=", ".join(map(quoted, sorted(roots)[:5])))
         if sum(info.file_size for info in infos) > self.path.stat().st_size:
             raise self.refuse("its entries are together longer than the file", why="entries overlap", step=RESAVE)
+        try:
+            check_tiling(self._file, infos)
+        except Untidy as error:
+            why = f"{error}; another reader may find another program in it"
+            raise self.refuse("its parts do not tile the file", why=why, step=RESAVE) from None
         return roots.pop(), entries

@@ -20,6 +20,7 @@ from lipverify.read import shapes
 from lipverify.read.archive import RESAVE, Archive
 from lipverify.read.calls import name_calls
 from lipverify.read.nodes import operations, references, stack_of
+from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program
 from lipverify.read.weights import SCALAR_TYPES, Payload, static
 
@@ -75,15 +76,17 @@ def _program(archive: Archive) -> Program:
         )
     inputs, dtype, weights, names = _placeholders(archive, name, module["signature"]["input_specs"], graph)
     outputs = _outputs(archive, module["signature"]["output_specs"])
-    stacks = []
     for node in graph["nodes"]:
         _known(archive, node, "node")
-        stacks.append(stack_of(archive, node))
-    read = {ref for node in graph["nodes"] for ref in references(node)} | set(outputs)
+    nodes = [node for node in graph["nodes"] if not _asserts(node)]
+    stacks = [stack_of(archive, node) for node in nodes]
+    read = {ref for node in nodes for ref in references(node)} | set(outputs)
     ops: list[Operation] = []
-    for node, calls in zip(graph["nodes"], name_calls(stacks), strict=True):
+    for node, calls in zip(nodes, name_calls(stacks), strict=True):
         ops.extend(operations(archive, node, calls, read))
     _check_order(archive, {*inputs, *weights}, ops, outputs)
+    if graph["outputs"] != [next(iter(spec.values()))["arg"] for spec in module["signature"]["output_specs"]]:
+        raise archive.refuse("its signature and its graph name different outputs", step=RESAVE)
     fqns = [entry["fqn"] for entry in module["module_call_graph"] if "@" not in entry["fqn"]]
     modules = tuple(dict.fromkeys(["", *fqns, *(path for stack in stacks for _, path in stack)]))
     extra = {e.removeprefix("extra/"): archive.read(e, MAX_EXTRA) for e in archive if e.startswith("extra/")}
@@ -119,8 +122,12 @@ def _model_name(archive: Archive) -> str:
 def _placeholders(
     archive: Archive, model: str, specs: Sequence[Any], graph: Mapping[str, Any]
 ) -> tuple[dict[str, tuple[int, ...]], torch.dtype, dict[str, torch.Tensor], dict[str, str]]:
-    stored = Payload(archive, "data/weights", _payload(archive, f"data/weights/{model}_weights_config.json"))
-    constants = Payload(archive, "data/constants", _payload(archive, f"data/constants/{model}_constants_config.json"))
+    stored = _payload(archive, "data/weights", f"{model}_weights_config.json")
+    constants = _payload(archive, "data/constants", f"{model}_constants_config.json")
+    shared = sorted(set(stored) & set(constants))
+    if shared:
+        why = "it is stored both as a weight and as a constant, and readers differ in which they take"
+        raise archive.refuse(f"the tensor {quoted(shared[0])} is stored twice", why=why, step=RESAVE)
     inputs: dict[str, tuple[int, ...]] = {}
     weights: dict[str, torch.Tensor] = {}
     names: dict[str, str] = {}
@@ -133,17 +140,20 @@ def _placeholders(
                 dtypes.add(SCALAR_TYPES.get(meta["dtype"]))
                 continue
             case {"parameter": {"arg": {"name": str(name)}, "parameter_name": str(fqn)}}:
-                pass
-            case {"buffer": {"arg": {"name": str(name)}, "buffer_name": str(fqn)}}:
-                pass
+                payload = stored
+            case {"buffer": {"arg": {"name": str(name)}, "buffer_name": str(fqn), "persistent": bool(persistent)}}:
+                payload = stored if persistent else constants
             case {"tensor_constant": {"arg": {"name": str(name)}, "tensor_constant_name": str(fqn)}}:
-                pass
+                payload = constants
             case _:
                 step = "Export a model whose inputs are tensors and whose state is tensors."
                 raise archive.refuse(f"an input of the graph is no tensor: {quoted(spec)}", step=step)
-        payload = stored if fqn in stored else constants
         if fqn not in payload:
-            raise archive.refuse(f"the tensor {quoted(fqn)} is missing", step=RESAVE)
+            raise archive.refuse(
+                f"the tensor {quoted(fqn)} is missing",
+                why="parameters and persistent buffers are weights; all else are constants",
+                step=RESAVE,
+            )
         weights[name], names[name] = payload.tensor(fqn), fqn
         sizes = tuple(static(archive, s, quoted(fqn)) for s in graph["tensor_values"][name]["sizes"])
         if sizes != tuple(weights[name].shape):
@@ -153,6 +163,8 @@ def _placeholders(
         {*inputs, *weights}
     ) != len(specs):
         raise archive.refuse("its signature and its graph name different inputs", step=RESAVE)
+    stored.check_entries()
+    constants.check_entries()
     dtype = dtypes.pop() if len(dtypes) == 1 else None
     if not inputs or dtype is None or not dtype.is_floating_point:
         raise archive.refuse(
@@ -199,6 +211,10 @@ def _check_order(archive: Archive, known: set[str], ops: Sequence[Operation], ou
         raise archive.refuse("an output is never computed", step=RESAVE)
 
 
+def _asserts(node: Mapping[str, Any]) -> bool:
+    return str(node["target"]).removeprefix("torch.ops.").startswith(ASSERTIONS) and not node["outputs"]
+
+
 def _known(archive: Archive, value: Mapping[str, Any], kind: str) -> None:
     unknown = set(value) - _KEYS[kind]
     if unknown:
@@ -209,8 +225,9 @@ def _name_of(arg: Mapping[str, Any]) -> str:
     return arg["as_tensor"]["name"] if "as_tensor" in arg else arg["name"]
 
 
-def _payload(archive: Archive, name: str) -> Mapping[str, Any]:
-    return _json(archive, name)["config"] if name in archive else {}
+def _payload(archive: Archive, directory: str, file: str) -> Payload:
+    name = f"{directory}/{file}"
+    return Payload(archive, directory, name, _json(archive, name)["config"] if name in archive else {})
 
 
 def _json(archive: Archive, name: str) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -26,6 +27,11 @@ SCALAR_TYPES = {
 """The numbers by which an archive names the dtypes that are read."""
 
 STRIDED = 7
+_FILES = {
+    "data/weights": re.compile(r"weight_\d{1,9}", re.ASCII),
+    "data/constants": re.compile(r"tensor_\d{1,9}", re.ASCII),
+}
+"""How the files of plain tensors are named; torch unpickles what is named otherwise."""
 SPARE_ENTRIES = 1 << 26
 """How many entries views may have in total beyond what is stored (views may overlap, or repeat with stride 0)."""
 
@@ -38,10 +44,14 @@ class Payload:
     Args:
         archive: the file.
         directory: ``data/weights`` or ``data/constants``.
-        config: the configuration's entry: name -> path_name, use_pickle, tensor_meta.
+        config_file: the entry of its configuration.
+        config: the configuration: name -> path_name, use_pickle, tensor_meta.
+
+    Raises:
+        ReadError: where a tensor is pickled, or a file has no plain name or two dtypes.
     """
 
-    def __init__(self, archive: Archive, directory: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, archive: Archive, directory: str, config_file: str, config: Mapping[str, Any]) -> None:
         self._archive, self._directory, self._config = archive, directory, config
         self._read: dict[tuple[Any, ...], torch.Tensor] = {}
         self._bytes: dict[str, torch.Tensor] = {}
@@ -54,9 +64,39 @@ class Payload:
                     why="a pickle runs code when it is loaded; it was not opened",
                     step="Store plain tensors: replace tensor subclasses and custom objects before torch.export.save.",
                 )
+        dtypes: dict[str, Any] = {}
+        for name, entry in config.items():
+            path = entry["path_name"]
+            if not isinstance(path, str) or not _FILES[directory].fullmatch(path):
+                raise archive.refuse(f"the tensor {quoted(name)} has no plain file name: {quoted(path)}", step=RESAVE)
+            dtype = (entry["tensor_meta"] or {}).get("dtype")
+            if dtypes.setdefault(path, dtype) != dtype:
+                raise archive.refuse(
+                    f"the file {quoted(path)} is read in two dtypes",
+                    why=f"torch reads all of it in the first one; {quoted(name)} states another",
+                    step=RESAVE,
+                )
+        self._known = {config_file, *(f"{directory}/{path}" for path in dtypes)}
 
     def __contains__(self, name: str) -> bool:
         return name in self._config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._config)
+
+    def check_entries(self) -> None:
+        """Check that the directory holds the configuration and the files that it names, and nothing else.
+
+        Raises:
+            ReadError: naming the first other entry. Torch prefers a whole ``.pt`` pickle, where there is one.
+        """
+        for entry in self._archive:
+            if entry.lower().startswith(f"{self._directory}/") and entry not in self._known:
+                raise self._archive.refuse(
+                    f"the entry {quoted(entry)} belongs to no tensor",
+                    why="torch may load other weights from it than those that are read here",
+                    step=RESAVE,
+                )
 
     def tensor(self, name: str) -> torch.Tensor:
         """The tensor of that name, contiguous.
@@ -66,8 +106,6 @@ class Payload:
         """
         entry = self._config[name]
         path, meta = entry["path_name"], entry["tensor_meta"]
-        if not isinstance(path, str) or "/" in path:
-            raise self._archive.refuse(f"the tensor {quoted(name)} has no plain file name: {quoted(path)}", step=RESAVE)
         if meta is None or meta["layout"] != STRIDED:
             raise self._archive.refuse(
                 f"the tensor {quoted(name)} is not a plain strided tensor", step="Make it dense."
@@ -113,6 +151,8 @@ class Payload:
             return torch.zeros(sizes, dtype=dtype)
         if path not in self._bytes:
             self._bytes[path] = torch.frombuffer(bytearray(self._archive.read(entry)), dtype=torch.uint8)
+        if dtype is torch.bool and bool(self._bytes[path].gt(1).any()):
+            raise self._archive.refuse(f"the mask {quoted(name)} holds something else than 0 and 1", step=RESAVE)
         flat = self._bytes[path].ne(0) if dtype is torch.bool else self._bytes[path].view(dtype)
         tensor = torch.as_strided(flat, sizes, strides, offset).contiguous()
         if dtype.is_floating_point and not torch.isfinite(tensor).all():
