@@ -1,46 +1,43 @@
-"""Eager validation of arguments, so that a mistake is reported where it is made."""
+"""Eager validation of arguments, so that a mistake is reported where it is made.
+
+Every size is bounded: sizes also come from files, and one number there must not ask for all memory or for a year.
+"""
 
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 from cpl.errors import ArgumentError
 
 PADDING_MODES = ("zeros", "circular")
+MOST = 2**20  # of any one size
+MOST_ENTRIES = 2**28  # of one tensor: 1 GiB in float32
+MOST_SEED = 2**64 - 1  # torch takes no larger one
+MOST_THREADS = 256  # thousands crash the process
 
 
-def positive_int(value: Any, *, name: str, where: str) -> int:
-    """Returns `value` if it is an int >= 1 (bool excluded).
-
-    Raises:
-        ArgumentError: otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(
-            f"{name}={value!r} is not a positive int",
-            where=where,
-            why="it counts something",
-            next_step="pass an int >= 1",
-        )
-    return value
-
-
-def natural_int(value: Any, *, name: str, where: str) -> int:
-    """Returns `value` if it is an int >= 0 (bool excluded).
+def positive_int(value: Any, *, name: str, where: str, most: int = MOST) -> int:
+    """Returns `value` if it is an int in [1, most] (bool excluded).
 
     Raises:
         ArgumentError: otherwise.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ArgumentError(
-            f"{name}={value!r} is not an int >= 0", where=where, why="it counts something", next_step="pass an int >= 0"
-        )
-    return value
+    return _int(value, 1, most, name=name, where=where)
+
+
+def natural_int(value: Any, *, name: str, where: str, most: int = MOST) -> int:
+    """Returns `value` if it is an int in [0, most] (bool excluded).
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    return _int(value, 0, most, name=name, where=where)
 
 
 def odd_int(value: Any, *, name: str, where: str) -> int:
-    """Returns `value` if it is an odd int >= 1.
+    """Returns `value` if it is an odd int in [1, MOST].
 
     Raises:
         ArgumentError: otherwise.
@@ -61,9 +58,9 @@ def padding_mode(value: Any, *, where: str) -> str:
     Raises:
         ArgumentError: otherwise.
     """
-    if value not in PADDING_MODES:
+    if not isinstance(value, str) or value not in PADDING_MODES:
         raise ArgumentError(
-            f"padding_mode={value!r} is unknown",
+            f"padding_mode={_shown(value)} is unknown",
             where=where,
             why="no norm bound is implemented for it",
             next_step=f"choose one of {', '.join(PADDING_MODES)}",
@@ -71,31 +68,34 @@ def padding_mode(value: Any, *, where: str) -> str:
     return value
 
 
-def positive_float(value: Any, *, name: str, where: str) -> float:
-    """Returns `value` as a float if it is a finite number > 0.
+def positive_float(value: Any, *, name: str, where: str, below: float = math.inf) -> float:
+    """Returns `value` as a float if it is a finite number > 0 and < `below`.
 
     Raises:
         ArgumentError: otherwise.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ArgumentError(
-            f"{name}={value!r} is not a finite number > 0",
-            where=where,
-            why="it scales something",
-            next_step="pass a float > 0",
-        )
-    return float(value)
+    interval = "> 0" if below == math.inf else f"> 0 and < {below:g}"
+    return _float(value, interval, lambda number: 0 < number < below, name=name, where=where)
+
+
+def natural_float(value: Any, *, name: str, where: str) -> float:
+    """Returns `value` as a float if it is a finite number >= 0.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    return _float(value, ">= 0", lambda number: 0 <= number < math.inf, name=name, where=where)
 
 
 def int_shape(value: Any, *, name: str, where: str) -> tuple[int, ...]:
-    """Returns `value` as a tuple of ints >= 1; it must not be empty.
+    """Returns `value`, a tuple or list, as a tuple of ints >= 1; not empty, and with at most MOST_ENTRIES entries.
 
     Raises:
         ArgumentError: otherwise.
     """
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
+    if not isinstance(value, tuple | list):
         raise ArgumentError(
-            f"{name}={value!r} is not a shape",
+            f"{name}={_shown(value)} is not a shape",
             where=where,
             why="it must be a sequence of ints",
             next_step="pass e.g. (1, 8, 8)",
@@ -108,4 +108,52 @@ def int_shape(value: Any, *, name: str, where: str) -> tuple[int, ...]:
             why="an input without axes has no size",
             next_step="pass the shape of one input, without the batch",
         )
+    entries(*shape, name=name, where=where)
     return shape
+
+
+def entries(*shape: int, name: str, where: str, most: int = MOST_ENTRIES) -> int:
+    """Returns the number of entries of a tensor of this shape if it is at most `most`.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    count = math.prod(shape)
+    if count > most:
+        raise ArgumentError(
+            f"{name} of shape {_shown(shape)} is too large",
+            where=where,
+            why=f"it would hold {_shown(count)} numbers, more than {most}",
+            next_step="choose smaller sizes",
+        )
+    return count
+
+
+def _int(value: Any, least: int, most: int, *, name: str, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ArgumentError(
+            f"{name}={_shown(value)} is not an int from {least} to {most}",
+            where=where,
+            why="it counts something, or numbers a seed",
+            next_step=f"pass an int from {least} to {most}",
+        )
+    return value
+
+
+def _float(value: Any, interval: str, inside: Any, *, name: str, where: str) -> float:
+    # an int of many digits compares well with a float, but has no float of its own
+    if isinstance(value, bool) or not isinstance(value, int | float) or not inside(value) or value > 1e300:
+        raise ArgumentError(
+            f"{name}={_shown(value)} is not a finite number {interval}",
+            where=where,
+            why="it scales something",
+            next_step=f"pass a float {interval}",
+        )
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    """The value's repr, kept short; an int of thousands of digits has none."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an int of {value.bit_length()} bits"
+    return reprlib.repr(value)

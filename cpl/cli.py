@@ -1,8 +1,15 @@
-"""Command line: cpl train | evaluate | export. Errors on bad input end with exit code 2, an interrupt with 130."""
+"""Command line: cpl train | evaluate | export.
+
+Errors on bad input end with exit code 2, an interrupt with 130, SIGTERM with 143.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -84,12 +91,31 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script `cpl`; the arguments default to those of the process."""
     errors = Console(stderr=True)
     try:
-        app(arguments)
+        with _terminable():
+            app(arguments)
     except CplError as error:
         errors.print(f"[bold red]error[/]: {escape(_printable(error.what))}", highlight=False, soft_wrap=True)
         for name, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
             errors.print(f"  [bold]{name}[/]: {escape(_printable(text))}", highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit, so that what is half written is removed; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():  # only that one receives signals
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fresh(out: Path, given: dict, *, overwrite: bool) -> Run:

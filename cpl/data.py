@@ -39,7 +39,7 @@ def load_data(name: str, *, seed: int, test_fraction: float = 0.2) -> Split:
     Raises:
         DataError: if the name is unknown, or scikit-learn is missing.
     """
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise DataError(
             f"data set {name!r} is unknown",
             where="--data",

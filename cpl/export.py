@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cpl.certify import Accuracy
-from cpl.errors import CheckpointError, SealError
+from cpl.errors import CheckpointError, SealError, reason
 from cpl.files import write_atomically
 from cpl.layers import UnitNormAvgPool2d
 from cpl.models import CPLNet, CPLNetConfig
@@ -31,6 +31,7 @@ from cpl.sealing import seal, seal_of, sealed_head
 from cpl.shrink import SHRINK
 
 PROGRAM, TENSORS, CLAIMS, INPUTS = "model.pt2", "model.safetensors", "claims.json", "inputs.npz"
+MOST_FACTS = 2**22
 AGAIN = "export the model again: cpl export CHECKPOINT --out DIR"
 
 
@@ -140,8 +141,15 @@ def load_sealed(path: Path) -> CPLNet:
         SealError: a stored tensor violates its bound, or the digest does not match.
     """
     facts, stored = _read(path)
-    skeleton = CPLNet(CPLNetConfig.from_dict(facts["config"]))
-    skeleton = skeleton.to(next(iter(stored.values())).dtype)
+    config = CPLNetConfig.from_dict(facts["config"])
+    if config.weights != sum(tensor.numel() for tensor in stored.values()):  # before anything of that size is made
+        raise CheckpointError(
+            "the tensors belong to another architecture",
+            where=str(path),
+            why="their number of entries is not that of the configuration stored beside them",
+            next_step=AGAIN,
+        )
+    skeleton = CPLNet(config).to(next(iter(stored.values())).dtype)
     model = seal(skeleton, skeleton.config.image_shape, stored=stored)
     if seal_of(model).digest != facts["seal"]["digest"]:
         raise SealError(
@@ -156,13 +164,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError("there is no exported model", where=str(path), why="no such file", next_step=AGAIN)
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
+            text = (file.metadata() or {})["facts"]
+            if len(text) > MOST_FACTS:
+                raise ValueError(f"its facts are longer than {MOST_FACTS} characters")
+            facts = json.loads(text)
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if not isinstance(facts["config"], dict) or not isinstance(facts["seal"]["digest"], str) or not stored:
             raise ValueError("its facts are incomplete")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        if not {tensor.dtype for tensor in stored.values()} <= {torch.float32, torch.float64}:
+            raise ValueError("its tensors are neither float32 nor float64")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            "the exported model cannot be read", where=str(path), why=str(error), next_step=AGAIN
+            "the exported model cannot be read", where=str(path), why=reason(error), next_step=AGAIN
         ) from error
     return facts, stored
 

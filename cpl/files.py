@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from cpl.errors import CheckpointError
@@ -12,18 +13,18 @@ from cpl.errors import CheckpointError
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes `content` to `path`; whatever happens, `path` holds the old or the new content, never part of it.
 
+    What was written beside it is removed on any exception, an interrupt included.
+
     Raises:
         CheckpointError: if the place cannot be written.
     """
-    beside = None
+    beside = path.parent / f".{path.name[:64]}.{secrets.token_hex(8)}"  # named before it exists, so always removed
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, path)
     except OSError as error:
         raise CheckpointError(
@@ -33,11 +34,5 @@ def write_atomically(path: Path, content: bytes) -> None:
             next_step="choose a directory that you can write to",
         ) from error
     finally:
-        if beside is not None and os.path.exists(beside):
-            os.unlink(beside)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

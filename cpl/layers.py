@@ -37,7 +37,7 @@ class ConvexPotentialLinear(nn.Module):
         generator: source of the random initial weights; torch's global one if None.
 
     Raises:
-        ArgumentError: if a size is not a positive int.
+        ArgumentError: if a size is not a positive int, or too large.
     """
 
     iterate: Tensor
@@ -47,6 +47,7 @@ class ConvexPotentialLinear(nn.Module):
         where = "ConvexPotentialLinear"
         self.features = checks.positive_int(features, name="features", where=where)
         self.inner = checks.positive_int(inner, name="inner", where=where)
+        checks.entries(inner, features, name="weight", where=where)
         self.weight = nn.Parameter(torch.randn(inner, features, generator=generator) / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(inner))
         self.register_buffer("iterate", _start(features))
@@ -79,7 +80,7 @@ class ConvexPotentialConv2d(nn.Module):
         generator: source of the random initial weights; torch's global one if None.
 
     Raises:
-        ArgumentError: if a size is not a positive int, k is even, or the padding mode is unknown.
+        ArgumentError: if a size is not a positive int or too large, k is even, or the padding mode is unknown.
     """
 
     iterate: Tensor
@@ -100,6 +101,7 @@ class ConvexPotentialConv2d(nn.Module):
         self.kernel_size = checks.odd_int(kernel_size, name="kernel_size", where=where)
         self.padding_mode = checks.padding_mode(padding_mode, where=where)
         shape = (inner, channels, kernel_size, kernel_size)
+        checks.entries(*shape, name="weight", where=where)
         self.weight = nn.Parameter(torch.randn(shape, generator=generator) / math.sqrt(channels * kernel_size**2))
         self.bias = nn.Parameter(torch.zeros(inner))
         self.register_buffer("iterate", torch.zeros(1, channels, 0, 0))
@@ -143,13 +145,14 @@ class NormalizedLinear(nn.Module):
         generator: source of the random initial weights; torch's global one if None.
 
     Raises:
-        ArgumentError: if a size is not a positive int.
+        ArgumentError: if a size is not a positive int, or too large.
     """
 
     def __init__(self, features: int, outputs: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.features = checks.positive_int(features, name="features", where="NormalizedLinear")
         self.outputs = checks.positive_int(outputs, name="outputs", where="NormalizedLinear")
+        checks.entries(outputs, features, name="weight", where="NormalizedLinear")
         self.weight = nn.Parameter(torch.randn(outputs, features, generator=generator) / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(outputs))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cpl import checks
-from cpl.errors import ArgumentError, CheckpointError
+from cpl import checks, plain
+from cpl.errors import ArgumentError
 from cpl.layers import (
     ConvexPotentialConv2d,
     ConvexPotentialLinear,
@@ -18,6 +18,9 @@ from cpl.layers import (
     UnitNormAvgPool2d,
     ZeroChannelPad,
 )
+
+MOST_BLOCKS = 1024
+MOST_FEATURES = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class CPLNetConfig:
         classes: number of logits.
 
     Raises:
-        ArgumentError: on any inconsistent entry.
+        ArgumentError: on any inconsistent entry, and on sizes beyond what one machine holds.
     """
 
     image_shape: tuple[int, int, int] = (1, 8, 8)
@@ -63,7 +66,7 @@ class CPLNetConfig:
         for name in ("channels", "conv_inner", "pool", "dense_inner", "classes"):
             checks.positive_int(getattr(self, name), name=name, where=where)
         for name in ("conv_blocks", "dense_blocks"):
-            checks.natural_int(getattr(self, name), name=name, where=where)
+            checks.natural_int(getattr(self, name), name=name, where=where, most=MOST_BLOCKS)
         checks.odd_int(self.kernel_size, name="kernel_size", where=where)
         checks.padding_mode(self.padding_mode, where=where)
         if self.features is not None:
@@ -75,6 +78,17 @@ class CPLNetConfig:
                 why="channels and features may only grow, and the pooling window must fit the image",
                 next_step=f"need channels >= {shape[0]}, features >= {self.pooled}, pool <= {min(shape[1:])}",
             )
+
+        checks.entries(self.channels, *shape[1:], name="a map", where=where, most=MOST_FEATURES)
+        checks.entries(self.width, name="the dense features", where=where, most=MOST_FEATURES)
+        checks.entries(self.weights, name="all weights", where=where)
+
+    @property
+    def weights(self) -> int:
+        """Number of entries of all weights and biases together."""
+        conv = self.conv_inner * (self.channels * self.kernel_size**2 + 1)
+        dense = self.dense_inner * (self.width + 1)
+        return self.conv_blocks * conv + self.dense_blocks * dense + self.classes * (self.width + 1)
 
     @property
     def pooled(self) -> int:
@@ -96,16 +110,9 @@ class CPLNetConfig:
 
         Raises:
             CheckpointError: if names are unknown or missing.
+            ArgumentError: if an entry is out of range.
         """
-        names = {field.name for field in fields(cls)}
-        if not isinstance(entries, dict) or set(entries) != names:
-            raise CheckpointError(
-                "the model configuration is not one of this version",
-                where="CPLNetConfig",
-                why=f"expected exactly {sorted(names)}",
-                next_step="train again, or use the version of cpl that wrote the file",
-            )
-        return cls(**entries)
+        return plain.from_dict(cls, entries)
 
 
 class CPLNet(nn.Module):

@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cpl import checks, data
-from cpl.checkpoint import NAME, Checkpoint, load_checkpoint, save_checkpoint
-from cpl.errors import CheckpointError, TrainingError
+from cpl import checks, data, plain
+from cpl.checkpoint import NAME, Checkpoint, load_checkpoint, refuse_unfit, save_checkpoint, unfit
+from cpl.errors import TrainingError, reason
 from cpl.losses import margin_cross_entropy
 from cpl.models import CPLNet, CPLNetConfig
 
@@ -58,11 +58,12 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         where = "TrainSettings"
-        checks.natural_int(self.seed, name="seed", where=where)
+        checks.natural_int(self.seed, name="seed", where=where, most=checks.MOST_SEED)
         checks.positive_int(self.epochs, name="epochs", where=where)
         checks.positive_int(self.batch_size, name="batch_size", where=where)
-        checks.positive_int(self.threads, name="threads", where=where)
-        for name in ("rate", "warmup", "offset", "temperature"):
+        checks.positive_int(self.threads, name="threads", where=where, most=checks.MOST_THREADS)
+        checks.positive_float(self.warmup, name="warmup", where=where, below=1.0)
+        for name in ("rate", "offset", "temperature"):
             checks.positive_float(getattr(self, name), name=name, where=where)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,16 +76,9 @@ class TrainSettings:
 
         Raises:
             CheckpointError: if names are unknown or missing.
+            ArgumentError: if an entry is out of range.
         """
-        names = {field.name for field in fields(cls)}
-        if not isinstance(entries, dict) or set(entries) != names:
-            raise CheckpointError(
-                "the training settings are not those of this version",
-                where="TrainSettings",
-                why=f"expected exactly {sorted(names)}",
-                next_step="train again, or use the version of cpl that wrote the file",
-            )
-        return cls(**entries)
+        return plain.from_dict(cls, entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +118,20 @@ class Run:
         """
         stored = load_checkpoint(path)
         run = cls(TrainSettings.from_dict(stored.settings), CPLNetConfig.from_dict(stored.config), split=split)
+        refuse_unfit(stored, run.model, run.optimizer, epochs=run.settings.epochs, steps=run.steps, where=str(path))
         try:
             run.model.load_state_dict(stored.model)
             run.optimizer.load_state_dict(stored.optimizer)
             run.generator.set_state(stored.generator)
-            run.epoch = checks.natural_int(stored.epoch, name="epoch", where=str(path))
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                "the checkpoint does not fit its own configuration",
-                where=str(path),
-                why=str(error).splitlines()[0],
-                next_step="train again: cpl train --data digits --out DIR",
-            ) from error
+            raise unfit(str(path), reason(error)) from error
+        run.epoch = stored.epoch
         return run
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of an epoch."""
+        return math.ceil(len(self.split.train_x) / self.settings.batch_size)
 
     @property
     def finished(self) -> bool:
@@ -157,7 +152,7 @@ class Run:
 
     def _train(self, directory: Path, report: Callable[[Progress], None] | None) -> None:
         self.save(directory)
-        steps = math.ceil(len(self.split.train_x) / self.settings.batch_size)
+        steps = self.steps
         self.model.train()
         while not self.finished:
             order = torch.randperm(len(self.split.train_x), generator=self.generator)
