@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 MAX_FILE = 1 << 24
+MAX_TOML = 1 << 14
+"""Small, because the time to parse a dotted key grows with the square of its length."""
+VERSION = 1
 NORMS = ("l1", "l2", "linf")
 EXAMPLE = 'Write {"claims": [{"layer": "features.0", "bound": "1.0"}]}; "" is the whole network.'
 
@@ -66,6 +69,11 @@ class Claim:
         layer: module path; "" is the whole network. Holds for every call of the module.
         bound: an exact rational, parsed from its decimal text.
         text: that text.
+        norms: of its input and output.
+        domain: None, or a ball of positive radius.
+
+    Raises:
+        ClaimError: where ``text`` does not spell ``bound``, or the ball is a point: what is shown must be what is judged.
     """
 
     layer: str
@@ -73,6 +81,18 @@ class Claim:
     text: str
     norms: NormPair = L2
     domain: Ball | None = None
+
+    def __post_init__(self) -> None:
+        what = f"the bound on {quoted(self.layer)}"
+        if not isinstance(self.text, str) or parse_rational(self.text, what) != self.bound:
+            why = f"its text {quoted(self.text, 40)} is another number than {quoted(self.bound, 40)}"
+            raise ClaimError(f"{what} says two things", why=why, step="Give the bound and its own decimal text.")
+        if self.domain is not None and self.domain.radius <= 0:
+            raise ClaimError(
+                f"the ball of the claim on {quoted(self.layer)} has no positive radius",
+                why="a point has no ratio",
+                step="Give a radius above 0.",
+            )
 
 
 def parse_claims(source: str | bytes | Mapping[str, Any], where: str = "the claims") -> tuple[Claim, ...]:
@@ -92,6 +112,10 @@ def parse_claims(source: str | bytes | Mapping[str, Any], where: str = "the clai
     if not isinstance(source, Mapping) or not isinstance(source.get("claims"), list | tuple):
         raise ClaimError("there is no list of claims", where=where, step=EXAMPLE)
     _check_keys(source, ("claims", "version"), "the claims", where)
+    version = source.get("version", VERSION)
+    if type(version) not in (int, strict_json.Number) or str(version) != str(VERSION):
+        what = f"the claims are of version {quoted(version, 40)}"
+        raise ClaimError(what, where=where, why=f"version {VERSION} is read", step=EXAMPLE)
     return as_claims(source["claims"], where)
 
 
@@ -106,7 +130,9 @@ def as_claims(claims: Iterable[Claim | Mapping[str, Any]], where: str = "the cla
         raise ClaimError("there are no claims", where=where, why="an empty list proves nothing", step=EXAMPLE)
     seen = set()
     for claim in parsed:
-        domain = claim.domain and (claim.domain.center.tobytes(), claim.domain.center.shape, claim.domain.radius)
+        ball = claim.domain
+        # + 0.0: -0.0 is 0.0; without the shape: a center is read in that of the layer's input
+        domain = None if ball is None else ((ball.center.reshape(-1) + 0.0).tobytes(), ball.radius)
         key = (claim.layer, claim.norms, domain)
         if key in seen:
             what = f"layer {quoted(claim.layer)} is claimed twice for {claim.norms}"
@@ -116,7 +142,7 @@ def as_claims(claims: Iterable[Claim | Mapping[str, Any]], where: str = "the cla
 
 
 def read_claims(path: str | PathLike[str]) -> tuple[Claim, ...]:
-    """The claims in a file: TOML where its suffix is ``.toml``, else JSON.
+    """The claims in a file: TOML where its suffix is ``.toml`` (16 KiB at most), else JSON.
 
     Raises:
         ClaimError: where it cannot be read, naming the claim and what is wrong with it.
@@ -133,6 +159,9 @@ def read_claims(path: str | PathLike[str]) -> tuple[Claim, ...]:
         raise ClaimError("the claims file is too long", where=where, why=f"the limit is {MAX_FILE} bytes", step=EXAMPLE)
     if path.suffix.lower() != ".toml":
         return parse_claims(data, where)
+    if len(data) > MAX_TOML:
+        why = f"the limit is {MAX_TOML} bytes of TOML"
+        raise ClaimError("the claims file is too long", where=where, why=why, step=f"Use JSON beyond that. {EXAMPLE}")
     try:
         source = tomllib.loads(data.decode(), parse_float=strict_json.Number)
     except (ValueError, RecursionError) as error:
@@ -182,7 +211,7 @@ def _number(value: Any, what: str, where: str) -> tuple[Fraction, str]:
         step = 'Write it as text: "1.0".'
         raise ClaimError(f"{what} is not a number: {quoted(type(value).__name__)}", where=where, step=step)
     try:
-        return parse_rational(value, what), value.strip()
+        return parse_rational(value, what), value.strip(" ")
     except ClaimError as error:
         raise ClaimError(error.what, where=where, why=error.why, step=error.step) from None
 
@@ -211,11 +240,15 @@ def _domain(value: Any, where: str) -> Ball | None:
         ) from None
     if not center.size or not np.isfinite(center).all():
         raise ClaimError("the center of the domain is empty or not finite", where=where, step=step)
+    if radius == 0:
+        raise ClaimError("the radius of the domain is 0", where=where, why="a point has no ratio", step=step)
     return Ball(center, radius)
 
 
 def _floats(value: Any) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiu":
+            raise ValueError(f"it has dtype {quoted(value.dtype)}, which is not real numbers")
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_floats(v) for v in value]

@@ -32,7 +32,7 @@ def parse_rational(text: str, what: str = "the number") -> Fraction:
     if len(text) > MAX_DIGITS:
         why = f"it is {len(text)} characters long, over the limit of {MAX_DIGITS}"
         raise ClaimError(f"{what} {quoted(text, 30)} is too long", why=why, step=step)
-    text = text.strip()
+    text = text.strip(" ")
     if ratio := _RATIO.fullmatch(text):
         if int(ratio[2]) == 0:
             raise ClaimError(f"{what} {quoted(text)} divides by zero", step=step)
@@ -46,5 +46,7 @@ def parse_rational(text: str, what: str = "the number") -> Fraction:
         raise ClaimError(f"{what} {quoted(text, 40)} has an exponent beyond {MAX_EXPONENT}", step=step)
     value = Fraction(int((whole + fraction) or "0")) * Fraction(10) ** (int(exponent or "0") - len(fraction))
     if sign == "-" and value:
-        raise ClaimError(f"{what} {quoted(text, 40)} is negative", why="no Lipschitz constant is negative", step=step)
+        raise ClaimError(
+            f"{what} {quoted(text, 40)} is negative", why="neither a bound nor a radius is ever negative", step=step
+        )
     return value

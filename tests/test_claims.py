@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipverify.claims import LOGITS, Claim, NormPair, as_claims, check_layers, parse_claims, read_claims
+from lipverify.claims import LOGITS, Ball, Claim, NormPair, as_claims, check_layers, parse_claims, read_claims
 from lipverify.errors import ClaimError, LipverifyError
 from lipverify.numerals import parse_rational
 
@@ -58,6 +58,7 @@ BAD_NUMBERS = [
     "1e999999999",
     "1e9999999999",
 ]
+BAD_NUMBERS += ["\u00a01", "1\n", "\t1"]
 BAD_NUMBERS += ["1" * 10**6, "1/0", "-1/2", "1/2/3", "0x10", "1_000", "1,5", "٣", "one", "1 2", "1\x1b[31m"]
 
 
@@ -104,7 +105,10 @@ def test_norms_and_domain():
         ({"domain": {"center": [1, [2]], "radius": 1}}, "array"),
         ({"domain": {"center": ["1"], "radius": 1}}, "array"),
         ({"domain": {"center": [float("nan")], "radius": 1}}, "finite"),
-        ({"domain": {"center": [1], "radius": "-1"}}, "negative"),
+        ({"domain": {"center": [1], "radius": "-1"}}, "radius of the domain '-1' is negative"),
+        ({"domain": {"center": [1], "radius": "0"}}, "a point has no ratio"),
+        ({"domain": {"center": np.array([1j]), "radius": "1"}}, "complex128"),
+        ({"domain": {"center": [1j], "radius": "1"}}, "array of numbers"),
         ({"domain": {"center": [1], "radius": 1, "norm": "l2"}}, "norm"),
         ({"bounds": "1"}, "Did you mean 'bound'"),
         ({"layer": 3}, "names no layer"),
@@ -148,6 +152,42 @@ def test_duplicate_claims_are_refused_but_other_norms_and_domains_are_not():
             as_claims(double)
 
 
+@pytest.mark.parametrize("other", [[[1.0, 0.0]], [1.0, -0.0], [1, 0]])
+def test_balls_that_differ_in_writing_only_are_duplicates(other):
+    balls = ({"center": center, "radius": radius} for center, radius in (([1.0, 0.0], "1"), (other, "1.0")))
+    with pytest.raises(ClaimError, match="claimed twice"):
+        as_claims([{"layer": "a", "bound": "1", "domain": ball} for ball in balls])
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [(Fraction(1), "100"), (Fraction(-1), "1"), (Fraction(-1), "-1"), (Fraction(1), "one"), (Fraction(1), None)],
+)
+def test_a_claim_judges_what_it_shows(bound, text):
+    with pytest.raises(ClaimError, match="'a'"):
+        Claim("a", bound, text)
+
+
+def test_a_claim_on_a_point_is_refused():
+    with pytest.raises(ClaimError, match="a point has no ratio"):
+        Claim("a", Fraction(1), "1", domain=Ball(np.zeros(1), Fraction(0)))
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, True, "1", None, 1.0, [1]])
+def test_another_version_is_refused(version):
+    claims = [{"layer": "a", "bound": 1}]
+    assert len(parse_claims({"version": 1, "claims": claims})) == 1
+    for source in ({"version": version, "claims": claims}, json.dumps({"version": version, "claims": claims})):
+        with pytest.raises(ClaimError, match="version"):
+            parse_claims(source)
+
+
+def test_a_negative_radius_is_not_called_a_constant():
+    with pytest.raises(ClaimError) as error:
+        parse_rational("-1", "--radius")
+    assert "Lipschitz" not in str(error.value) and "--radius" in str(error.value)
+
+
 def test_claims_and_mappings_may_be_mixed():
     claims = as_claims([Claim("a", Fraction(1), "1"), {"layer": "b", "bound": "2"}])
     assert [c.layer for c in claims] == ["a", "b"]
@@ -171,6 +211,12 @@ def test_json_and_toml_files(tmp_path):
 def test_a_bad_toml_file_is_refused(tmp_path, content):
     (tmp_path / "c.toml").write_bytes(content)
     with pytest.raises(ClaimError, match=r"c\.toml"):
+        read_claims(tmp_path / "c.toml")
+
+
+def test_long_toml_is_refused_before_it_is_parsed(tmp_path):
+    (tmp_path / "c.toml").write_text(".".join(["a"] * 20_000) + " = 1")
+    with pytest.raises(ClaimError, match="Use JSON"):
         read_claims(tmp_path / "c.toml")
 
 
