@@ -20,7 +20,7 @@ demo: install
 	sh examples/demo.sh $(BIN)
 
 test: install
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2
 
 check: install
 	$(BIN)/ruff format --check .

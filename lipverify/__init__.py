@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lipverify.auditing import audit
-    from lipverify.claims import Claim, read_claims
+    from lipverify.claims import Ball, Claim, NormPair, read_claims
     from lipverify.errors import LipverifyError
     from lipverify.evidence import Evidence, Rigor, Witness
     from lipverify.report import RegionReport, Report
-    from lipverify.verdict import Verdict
+    from lipverify.verdict import Mismatch, MismatchKind, Verdict
+    from lipverify.verifiers import Problem, Verifier
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Ball": "claims",
+    "NormPair": "claims",
+    "Mismatch": "verdict",
+    "MismatchKind": "verdict",
+    "Problem": "verifiers",
+    "Verifier": "verifiers",
     "audit": "auditing",
     "Report": "report",
     "RegionReport": "report",
@@ -28,13 +35,19 @@ _HOMES = {
 }
 
 __all__ = [
+    "Ball",
     "Claim",
     "Evidence",
     "LipverifyError",
+    "Mismatch",
+    "MismatchKind",
+    "NormPair",
+    "Problem",
     "RegionReport",
     "Report",
     "Rigor",
     "Verdict",
+    "Verifier",
     "Witness",
     "audit",
     "read_claims",
@@ -48,3 +61,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(f"lipverify.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'lipverify' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

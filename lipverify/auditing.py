@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lipverify.claims import L2, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims, read_claims
+from lipverify.claims import L2, LOGITS, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims, read_claims
 from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Contradiction, Evidence, Rigor
 from lipverify.graph import Region, regions, trace
@@ -267,7 +267,10 @@ def _run(verifier: Verifier, problem: Problem) -> Evidence:
 
 def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) -> RegionReport:
     region = problem.region
-    verdict, mismatches = judge(region.path, claim, evidence, region.unsupported)
+    unsupported = region.unsupported
+    if unsupported is None and problem.norms not in (L2, LOGITS):
+        unsupported = f"no rule bounds the norm pair {problem.norms}; l2->l2 and l2->linf are judged"
+    verdict, mismatches = judge(region.path, claim, evidence, unsupported)
     uppers = [e for e in evidence if e.rigor.proves and e.upper is not None and not e.local]
     lowers = [e for e in evidence if e.rigor.proves and e.lower is not None]
     upper = min(uppers, key=lambda e: e.upper or 0, default=None)
@@ -276,7 +279,7 @@ def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) 
     deciding = max(shown, key=lambda pair: pair[0])[1] if verdict is Verdict.REFUTED else upper
     reason = None
     if verdict in (None, Verdict.UNSUPPORTED):
-        reason = region.unsupported
+        reason = unsupported
     elif verdict is Verdict.UNDECIDED:
         reason = "no proved bound reaches the claim" if upper or lower else "no verifier gave a proved bound"
         if claim is not None and lower is not None and lower.lower is not None and lower.lower > claim.bound:

@@ -97,7 +97,7 @@ def test_claims_as_values_and_norm_pairs():
     logits = {"layer": "", "bound": "2", "norm": "l2->linf"}
     other = {"layer": "", "bound": "2", "norm": "linf->linf"}
     report = audit(scaled(2.0), [claim, logits, other])
-    assert [r.verdict for r in report.regions] == [Verdict.PROVED, Verdict.PROVED, Verdict.UNDECIDED]
+    assert [r.verdict for r in report.regions] == [Verdict.PROVED, Verdict.PROVED, Verdict.UNSUPPORTED]
 
 
 def test_claims_as_a_file_and_as_its_content(tmp_path):

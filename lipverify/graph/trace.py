@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,14 +42,15 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
     if training:
         raise TraceError(
             f"{type(model).__name__} is in training mode",
-            where=training[0],
+            where=quoted(training[0]),
             why="dropout and batch statistics make another function of it",
             step="Call model.eval() first.",
         )
+    _check_runs(model, example)
     table = torch.export.default_decompositions()
     table.pop(torch.ops.aten.pad.default, None)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")
             exported = torch.export.export(model, (example.detach(),), strict=False).run_decompositions(table)
     except Exception as error:  # torch.export raises many types, some of them private
@@ -74,6 +78,30 @@ def _check_example(example: torch.Tensor) -> None:
             f"the example input has the empty shape {tuple(example.shape)}",
             step="Pass one whole input, batch axis first.",
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the records that torch logs of every operation that it could not trace; the error says it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _check_runs(model: nn.Module, example: torch.Tensor) -> None:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model(example.detach().clone())
+    except Exception as error:  # the model's own code may raise anything
+        raise TraceError(
+            f"the model itself fails on an input of shape {tuple(example.shape)}",
+            why=f"{type(error).__name__}: {quoted(error, 300)}",
+            step="Pass inputs as the model takes them, batch axis first; wrap a model of several inputs.",
+        ) from error
 
 
 def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Program:

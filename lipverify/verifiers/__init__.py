@@ -73,5 +73,7 @@ def _load(spec: str) -> Any:
         return found() if isinstance(found, type) else found
     except Exception as error:  # a third party's code may raise anything
         raise LipverifyError(
-            f"the verifier {quoted(spec)} cannot be loaded", why=f"{type(error).__name__}: {quoted(error, 300)}"
+            f"the verifier {quoted(spec)} cannot be loaded",
+            why=f"{type(error).__name__}: {quoted(error, 300)}",
+            step="Its module must be importable: for one in this folder, set PYTHONPATH=.",
         ) from error

@@ -1,15 +1,10 @@
 """The spectral verifier: proved norms of the linear maps, put together by rules that hold for every input.
 
-    affine     L(x -> A x + b) = ||A||
-    pointwise  L(sigma) <= max(|alpha|, |beta|) for slopes in [alpha, beta]
-    compose    L(f . g) <= L(f) L(g)
-    sum        L(f + g) <= L(f) + L(g)
-    cpl        L(x -> x + c A^T sigma(A x + b)) <= max(|1 + lo|, |1 + hi|), [lo, hi] = hull{0, c alpha s, c beta s},
-               s >= ||A||^2
-
-The last one, with c = -h and slopes in [0, 1], is max(1, h ||A||^2 - 1) (Meunier et al. 2022): f(x) - f(y) equals
-(I + c A^T D A)(x - y) with D diagonal, entries in [alpha, beta], and the symmetric matrix c A^T D A has its eigenvalues
-in [lo, hi]. It needs both uses of A to be the same numbers, which is checked bit for bit.
+affine     L(x -> A x + b) = ||A||
+pointwise  L(sigma) <= max(|alpha|, |beta|) for slopes in [alpha, beta]
+compose    L(f . g) <= L(f) L(g)
+sum        L(f + g) <= L(f) + L(g)
+cpl        L(x -> x + c A^T sigma(A x + b)): see :mod:`lipverify.verifiers.residual`
 """
 
 from __future__ import annotations
@@ -33,7 +28,6 @@ from lipverify.maps import (
     Convolution,
     Dense,
     Diagonal,
-    Enclosure,
     LinearMap,
     Pad,
     Pointwise,
@@ -47,6 +41,7 @@ from lipverify.rigor.norms import norm
 from lipverify.rigor.rounding import round_up
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import prove_ratio
+from lipverify.verifiers.residual import residual_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +131,8 @@ class _Walk:
 
     def rule(self) -> str:
         """The rules that were used, counted; ``compose`` where there are several."""
+        if not self.rules:
+            return "identity"
         counted = [f"{count} {rule}" if count > 1 else rule for rule, count in self.rules.items()]
         return counted[0] if len(counted) == 1 and sum(self.rules.values()) == 1 else f"compose({', '.join(counted)})"
 
@@ -177,95 +174,3 @@ def _shown(enclosure: NormEnclosure, problem: Problem) -> Witness | None:
 def _short(q: Fraction) -> Fraction:
     """q itself while it is short (1/3 times 3 is 1), else rounded up."""
     return q if q.denominator.bit_length() + q.numerator.bit_length() <= 512 else round_up(q)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ResidualBlock:
-    """x -> x + c A^T sigma(A x + b) + b', with c between ``low`` and ``high``.
-
-    Attributes:
-        input: name of x.
-        map: A.
-        low, high: ends of c.
-        slopes: of sigma.
-    """
-
-    input: str
-    map: LinearMap
-    low: Fraction
-    high: Fraction
-    slopes: tuple[Fraction, Fraction]
-
-    def constant(self, square: Fraction) -> Fraction:
-        """The bound of rule ``cpl`` for s = ``square`` >= ||A||^2."""
-        ends = [Fraction(0)] + [c * slope * square for c in (self.low, self.high) for slope in self.slopes]
-        return max(abs(1 + min(ends)), abs(1 + max(ends)))
-
-
-def residual_block(graph: LayerGraph, node: Node) -> ResidualBlock | None:
-    """The block that ends in the sum ``node``, if it is one."""
-    for skip, branch in ((0, 1), (1, 0)):
-        if isinstance(node.map, Sum) and len(node.inputs) == 2 and node.map.signs[skip] == 1:
-            block = _branch(graph, node.inputs[skip], node.inputs[branch], Fraction(node.map.signs[branch]))
-            if block is not None:
-                return block
-    return None
-
-
-def _branch(graph: LayerGraph, start: str, end: str, sign: Fraction) -> ResidualBlock | None:
-    """c A^T sigma(A . + b) from the value ``start`` to the value ``end``, read backwards."""
-    low = high = sign
-    maps, name = [], end
-    while name != start:
-        node = graph.nodes.get(name)
-        if node is None or len(node.inputs) != 1 or len(maps) == 3:
-            return None
-        match node.map:
-            case Affine(linear=Diagonal(factor=factor)) if factor.midpoint.size == 1:
-                if len(maps) == 2:
-                    return None  # scaled between A and sigma: another function
-                ends = [c * f for c in (low, high) for f in _ends(factor)]
-                low, high = min(ends), max(ends)
-            case Affine() | Pointwise():
-                maps.append(node.map)
-            case _:
-                return None
-        name = node.inputs[0]
-    match maps:
-        case [Affine(linear=outer), Pointwise(slopes=slopes), Affine(linear=inner)] if is_adjoint(outer, inner):
-            return ResidualBlock(start, inner, low, high, slopes)
-    return None
-
-
-def is_adjoint(outer: LinearMap, inner: LinearMap) -> bool:
-    """Whether ``outer`` is the adjoint of ``inner``, by their numbers bit for bit; no is the answer in doubt."""
-    match outer, inner:
-        case Dense(weight=a), Dense(weight=b):
-            return _same(a, b, np.transpose)
-        case Adjoint(of=Convolution() as a), Convolution() as b:
-            geometry = (a.input_shape, a.pads, a.circular) == (b.input_shape, b.pads, b.circular)
-            return geometry and _same(a.kernel, b.kernel, np.asarray)
-        case Convolution() as a, Convolution() as b:
-            pads = tuple(
-                (k - 1 - left, k - 1 - right) for (left, right), k in zip(b.pads, b.kernel.shape[2:], strict=True)
-            )
-            keeps = not b.circular or b.output_shape[2:] == b.input_shape[2:]
-            shapes = (a.input_shape, a.output_shape) == (b.output_shape, b.input_shape)
-            return (
-                shapes and keeps and (a.pads, a.circular) == (pads, b.circular) and _same(a.kernel, b.kernel, _flipped)
-            )
-    return False
-
-
-def _flipped(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-
-
-def _same(a: Enclosure, b: Enclosure, change) -> bool:
-    return a.radius is None and b.radius is None and np.array_equal(a.midpoint, change(b.midpoint))
-
-
-def _ends(factor: Enclosure) -> tuple[Fraction, Fraction]:
-    middle = Fraction(float(factor.midpoint.reshape(-1)[0]))
-    radius = Fraction(0) if factor.radius is None else Fraction(float(factor.radius.reshape(-1)[0]))
-    return middle - radius, middle + radius

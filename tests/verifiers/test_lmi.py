@@ -21,9 +21,9 @@ from lipverify.maps import (
     Rearrange,
     size,
 )
-from lipverify.verifiers.forms import forms
-from lipverify.verifiers.lmi import constant, lmi, prove, tightest, value
-from lipverify.verifiers.matrices import matrix
+from lipverify.rigor.matrices import matrix
+from lipverify.verifiers.sdp.forms import forms
+from lipverify.verifiers.sdp.lmi import constant, lmi, prove, tightest, value
 from tests.verifiers.cases import Maker, chain, cpl_stack, pattern_norms
 
 RNG = np.random.default_rng(0)

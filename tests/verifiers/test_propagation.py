@@ -18,10 +18,10 @@ from lipverify.graph import LayerGraph, Region
 from lipverify.maps import Affine, AveragePooling, Opaque, Pad, Rearrange
 from lipverify.read.program import Operation, Program, Ref
 from lipverify.verifiers import Problem
-from lipverify.verifiers.auto_lirpa import Unavailable, session
-from lipverify.verifiers.balls import Balls, slope_range
-from lipverify.verifiers.canonical import Adjoined, Forward, activations
-from lipverify.verifiers.propagation import Propagation, samples
+from lipverify.verifiers.propagation.auto_lirpa import Unavailable, session
+from lipverify.verifiers.propagation.canonical import Adjoined, Forward, activations
+from lipverify.verifiers.propagation.ranges import PropagatedRanges, slope_range
+from lipverify.verifiers.propagation.verifier import Propagation, samples
 from tests.verifiers.cases import SLOPES, Maker, chain, cpl_stack, region, run
 
 
@@ -97,7 +97,7 @@ def test_ranges_hold_what_the_ball_attains(name: str, radius: float) -> None:
     graph = NETWORKS[name](rng)
     center = rng.standard_normal(graph.input_shape)
     with session() as library:
-        balls = Balls(library, graph, "CROWN", 10**7, rng)
+        balls = PropagatedRanges(library, graph, "CROWN", 10**7, rng)
         low, high = balls.output_range(center, radius)
         bound = balls.lipschitz(False)
         rows = balls.lipschitz(True)
@@ -256,7 +256,7 @@ def test_nothing_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_auto_lirpa_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lipverify.verifiers.auto_lirpa as adapter
+    import lipverify.verifiers.propagation.auto_lirpa as adapter
 
     def absent(name: str) -> str:
         raise adapter.PackageNotFoundError(name)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from lipverify.claims import L2, LOGITS, NormPair
 from lipverify.graph import regions, trace
 from lipverify.verifiers.problem import Problem
-from lipverify.verifiers.spectral import Spectral, residual_block
+from lipverify.verifiers.residual import residual_block
+from lipverify.verifiers.spectral import Spectral
 from tests.graph.test_lower import SUPPORTED, UNSUPPORTED
 from tests.networks import ConvBlock, DenseBlock, Lambda, jacobian
 

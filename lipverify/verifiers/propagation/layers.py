@@ -1,4 +1,4 @@
-"""One affine map as a torch layer: Linear, Conv2d or a reshape, in float64, for :mod:`lipverify.verifiers.canonical`.
+"""One affine map as a torch layer: Linear, Conv2d or a reshape, in float64, for :mod:`lipverify.verifiers.propagation.canonical`.
 
 A value of shape (1, ...) keeps its axes behind the batch, any other is flattened.
 """
@@ -21,7 +21,7 @@ from lipverify.maps import (
     Shape,
     size,
 )
-from lipverify.verifiers.matrices import matrix
+from lipverify.rigor.matrices import matrix
 
 UNROLLED = 1 << 22
 """The most entries of a map that is written out as a matrix."""

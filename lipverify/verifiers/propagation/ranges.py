@@ -11,9 +11,9 @@ import torch
 from lipverify.actions import apply
 from lipverify.graph import LayerGraph, Node
 from lipverify.maps import Affine, Array, Pointwise, Sum, size
-from lipverify.verifiers.auto_lirpa import Library, build
-from lipverify.verifiers.canonical import Adjoined, Forward, activations
-from lipverify.verifiers.layers import NotCanonical, batched
+from lipverify.verifiers.propagation.auto_lirpa import Library, build
+from lipverify.verifiers.propagation.canonical import Adjoined, Forward, activations
+from lipverify.verifiers.propagation.layers import NotCanonical, batched
 
 AGREEMENT = 1e-9
 """Relative difference at which an emitted model is taken for the graph's; both run in float64."""
@@ -25,7 +25,7 @@ class Excluded(ArithmeticError):
     """A propagated range excludes what it must contain."""
 
 
-class Balls:
+class PropagatedRanges:
     """The two bounded models of a region, built once, asked for one ball after another.
 
     Raises:

@@ -1,6 +1,6 @@
 """The LipSDP-Neuron matrix inequality, and its proof: separate from whatever finds the multipliers.
 
-With forms (:mod:`lipverify.verifiers.forms`) z_i = Z_i (x, w) of the neurons' arguments and y = Y (x, w) of the output, and
+With forms (:mod:`lipverify.verifiers.sdp.forms`) z_i = Z_i (x, w) of the neurons' arguments and y = Y (x, w) of the output, and
 w_i = d_i z_i, d_i in [0, 1], every neuron satisfies w_i (z_i - w_i) >= 0. Hence for any t >= 0
 
     M(rho, t) = rho P_x - Y^T Y - (E^T T Z + Z^T T E) + 2 E^T T E  >=  0     implies     |y|^2 <= rho |x|^2,
@@ -22,7 +22,7 @@ from lipverify.maps import Array
 from lipverify.rigor.ball import BallMatrix
 from lipverify.rigor.psd import psd_shift
 from lipverify.rigor.rounding import U, float_up, sqrt_up
-from lipverify.verifiers.forms import Form, Forms, add, nonzero, product
+from lipverify.verifiers.sdp.forms import Form, Forms, add, nonzero, product
 
 DELTAS = (0.0, 1e-15, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 """Relative excess over the multipliers' own value, in the order in which a proof is tried."""

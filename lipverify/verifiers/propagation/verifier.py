@@ -22,10 +22,10 @@ import torch
 from lipverify.claims import L2, LOGITS
 from lipverify.evidence import Evidence, Rigor
 from lipverify.maps import Array, size
-from lipverify.verifiers.auto_lirpa import Unavailable, session
-from lipverify.verifiers.balls import SLACK, Balls, Excluded, within
-from lipverify.verifiers.layers import NotCanonical
 from lipverify.verifiers.problem import Problem
+from lipverify.verifiers.propagation.auto_lirpa import Unavailable, session
+from lipverify.verifiers.propagation.layers import NotCanonical
+from lipverify.verifiers.propagation.ranges import SLACK, Excluded, PropagatedRanges, within
 
 SINGLE = 256
 """Largest value of a region that is propagated in float64; larger ones take float32, up to thirty times faster."""
@@ -49,7 +49,7 @@ class Propagation:
     method: str = "CROWN"
     max_centers: int = 2
     max_size: int = 4096
-    max_work: int = 20_000_000
+    max_work: int = 5_000_000
     samples: int = 32
     name: str = "propagation"
 
@@ -95,7 +95,7 @@ class Propagation:
         rng = np.random.default_rng(problem.seed)
         dtype = torch.float32 if widest > SINGLE else torch.float64
         with session(dtype) as library:
-            balls = Balls(library, graph, self.method, self.max_work, rng)
+            balls = PropagatedRanges(library, graph, self.method, self.max_work, rng)
             used = centers[: self.max_centers]
             uppers = []
             for center in used:

@@ -14,7 +14,7 @@ from torch import nn
 
 from lipverify.graph import LayerGraph, Node
 from lipverify.maps import Adjoint, Affine, Opaque, Pointwise, Sum
-from lipverify.verifiers.layers import NotCanonical, Reshaped, batched, dense_layer, layer
+from lipverify.verifiers.propagation.layers import NotCanonical, Reshaped, batched, dense_layer, layer
 
 
 def needed(graph: LayerGraph) -> tuple[Node, ...]:

@@ -1,6 +1,6 @@
 """LipSDP-Neuron through cvxpy, proved afterwards (Fazlyab, Robey, Hassani, Morari, Pappas 2019).
 
-The solver only proposes multipliers; its objective is never a bound. :mod:`lipverify.verifiers.lmi` proves what they give.
+The solver only proposes multipliers; its objective is never a bound. :mod:`lipverify.verifiers.sdp.lmi` proves what they give.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import scipy.linalg
 from lipverify.claims import L2, LOGITS
 from lipverify.evidence import Evidence, Rigor
 from lipverify.maps import Array
-from lipverify.verifiers.forms import NotExpressible, count, forms
-from lipverify.verifiers.lmi import Lmi, constant, lmi, tightest
 from lipverify.verifiers.problem import Problem
+from lipverify.verifiers.sdp.forms import NotExpressible, count, forms
+from lipverify.verifiers.sdp.lmi import Lmi, constant, lmi, tightest
 
-INSTALL = "pip install 'cvxpy>=1.5' clarabel scs"
+INSTALL = "pip install 'lipverify[sdp]'"
 CLARABEL_ROWS = 64
 """Clarabel factors a matrix of half the square of the LMI's rows: about 1 s at 60 rows, 9 s at 100, where SCS takes 0.5 s."""
+SCS_INTERRUPTED = -5
 CLOSE = 1e-9
 """Relative distance to the least value that any multipliers can give at which no solver is asked."""
 
@@ -76,14 +77,14 @@ class SDP:
             raise NotExpressible(region.unsupported or "the region has no graph")
         if problem.norms not in (L2, LOGITS):
             raise NotExpressible(f"norms {problem.norms}: LipSDP bounds l2->l2 and l2->linf only")
-        for opaque in region.graph.opaque:
-            raise NotExpressible(f"{opaque.operation}: {opaque.reason}")
+        if region.unsupported:
+            raise NotExpressible(region.unsupported)
         inputs, neurons, widest = count(region.graph)
         if inputs > self.max_inputs:
             raise NotExpressible(f"{inputs} inputs > max_inputs = {self.max_inputs}")
         if max(inputs + neurons, widest) > self.max_size:
             raise NotExpressible(
-                f"{neurons} neurons and {inputs} inputs, values up to {widest}: > max_size = {self.max_size}"
+                f"too large: {neurons} neurons, {inputs} inputs and values of up to {widest} entries, max_size = {self.max_size}"
             )
         region_forms = forms(region.graph)
         rows = region_forms.output.rows
@@ -221,7 +222,13 @@ def solve(problem: Lmi, solver: str = "", time_limit: float = 20.0) -> tuple[str
     }.get(name, {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program.solve(solver=name, **options)
+        data, chain, inverse = program.get_problem_data(name, solver_opts=options)
+        if chain is None:
+            raise RuntimeError(f"cvxpy has no way to {name}")
+        raw = chain.solve_via_data(program, data, warm_start=False, verbose=False, solver_opts=options)
+        if name == "SCS" and raw["info"]["status_val"] == SCS_INTERRUPTED:
+            raise KeyboardInterrupt  # SCS catches the signal and returns
+        program.unpack_results(raw, chain, inverse)
     if t.value is None or not np.isfinite(t.value).all():
         raise RuntimeError(f"{name} ended {program.status} without multipliers")
     return f"{name} {program.status}", dyadic(t.value * unit / scale**2)

@@ -19,8 +19,8 @@ import numpy as np
 from lipverify.graph import LayerGraph
 from lipverify.maps import Affine, Array, LinearMap, Opaque, Pointwise, Sum, size
 from lipverify.rigor.ball import BallMatrix
+from lipverify.rigor.matrices import matrix
 from lipverify.rigor.rounding import float_up
-from lipverify.verifiers.matrices import matrix
 
 
 class NotExpressible(ValueError):
