@@ -219,6 +219,14 @@ def test_missing_cvxpy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert evidence.upper is None and "pip install" in (evidence.reason or "")
 
 
+def test_an_interrupt_that_the_solver_caught_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvxpy.reductions.solvers.conic_solvers.scs_conif import SCS
+
+    monkeypatch.setattr(SCS, "solve_via_data", lambda *args, **kwargs: {"info": {"status_val": -5}})
+    with pytest.raises(KeyboardInterrupt):
+        verify(chain(dense(np.random.default_rng(0), 6, 5, 4)), SDP(solver="SCS"))
+
+
 def test_no_solver_is_asked_where_a_closed_form_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cvxpy", None)
     assert verify(cpl_stack([sealed(np.random.default_rng(0), 4, 4, 1.5)])).upper == 1
