@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -85,24 +86,30 @@ def test_cached_sigma_weights_times_two_after_eval():
     assert float(row.lower) == pytest.approx(7, rel=1e-3) and float(row.upper) == pytest.approx(7, rel=1e-3)
 
 
+def coupled_lipsdp(first: np.ndarray, last: np.ndarray) -> float:
+    """LipSDP-Network as published: multipliers that couple two neurons."""
+    cp = pytest.importorskip("cvxpy")
+    rho, t, coupling = cp.Variable(nonneg=True), cp.Variable(2, nonneg=True), cp.Variable(nonneg=True)
+    apart = np.array([[1.0], [-1.0]])
+    multipliers = cp.diag(t) + coupling * (apart @ apart.T)
+    lmi = cp.bmat([[rho * np.eye(2), -first.T @ multipliers], [-multipliers @ first, 2 * multipliers - last.T @ last]])
+    cp.Problem(cp.Minimize(rho), [(lmi + lmi.T) / 2 >> 0]).solve(solver=cp.CLARABEL)
+    return float(rho.value) ** 0.5
+
+
 def test_lipsdp_network_2_2_1_counterexample():
-    """Coupled multipliers give 0.273 on a network of constant 0.702 (Pauli et al.; neurons alone stay above it)."""
-    torch.manual_seed(0)
-    first, last = (
-        torch.tensor([[0.5, 0.3], [-0.4, 0.6]], dtype=torch.float64),
-        torch.tensor([[0.8, -0.7]], dtype=torch.float64),
-    )
-    truth = max(
-        float(torch.linalg.matrix_norm(last @ torch.diag(torch.tensor(p)).double() @ first, 2))
-        for p in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
-    )
+    """Coupled multipliers give 0.273 on a network of constant 0.702; multipliers of single neurons stay above it."""
+    first, last = np.array([[0.9765271, -0.35529123], [0.74808321, -0.68616859]]), np.array([[-0.67600173, 0.59624428]])
+    truth = max(np.linalg.norm(last @ np.diag(p) @ first, 2) for p in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)))
+    assert coupled_lipsdp(first, last) < 0.28 < 0.702 < truth
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).eval().double()
     with torch.no_grad():
-        model[0].weight.copy_(first)
-        model[2].weight.copy_(last)
-    (row,) = audit(model, torch.zeros(1, 2).double(), verifiers=["spectral", SDP(), "witness"]).regions[:1]
+        model[0].weight.copy_(torch.from_numpy(first))
+        model[2].weight.copy_(torch.from_numpy(last))
+    row = audit(model, torch.zeros(1, 2).double(), verifiers=["spectral", SDP(), "witness"]).regions[0]
     by_name = {e.verifier: e for e in row.evidence}
-    assert float(by_name["sdp"].upper) >= truth and by_name["sdp"].upper <= by_name["spectral"].upper
+    assert truth <= by_name["sdp"].upper <= by_name["spectral"].upper
+    assert truth * (1 - 1e-3) < by_name["witness"].lower <= truth * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-42])
