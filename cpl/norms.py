@@ -32,11 +32,12 @@ from torch import Tensor
 from cpl import checks
 from cpl.convolution import convolve, convolve_adjoint, half_width, materialise
 from cpl.errors import ArgumentError
+from cpl.scaling import scaled_to_one, times_two_to
 
 UNIT = 2.0**-53
 DENSE_ROWS = 1024  # the unrolled Gram matrix of a convolution up to this size costs about a second
 CHUNK = 2**22  # complex numbers held at once
-UNDERFLOW = 2.0**-1000
+UNDERFLOW = 2.0**-1000  # the blocks have entries near 1; what scaling to that loses is below it too
 
 
 def power_lower_dense(weight: Tensor, iterate: Tensor, *, iterations: int = 1) -> tuple[Tensor, Tensor]:
@@ -97,7 +98,8 @@ def gram_upper_dense(weight: Tensor) -> float:
     3.0000000...
     """
     _require(weight, axes=2, name="weight")
-    return _gram_upper(weight.detach().double().cpu()[None], error=0.0)
+    weight, exponent = scaled_to_one(weight.detach().double().cpu())
+    return times_two_to(_gram_upper(weight[None], error=0.0), exponent)
 
 
 def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str) -> float:
@@ -127,7 +129,11 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
             next_step="use an odd kernel",
         )
     checks.padding_mode(padding_mode, where="gram_upper_conv")
-    kernel = kernel.detach().double().cpu()
+    kernel, exponent = scaled_to_one(kernel.detach().double().cpu())
+    return times_two_to(_conv_upper(kernel, size, padding_mode), exponent)
+
+
+def _conv_upper(kernel: Tensor, size: tuple[int, int], padding_mode: str) -> float:
     if padding_mode == "circular":
         return _torus_upper(kernel, size, (0, 0))
     if min(kernel.shape[:2]) * size[0] * size[1] <= DENSE_ROWS:
@@ -176,7 +182,7 @@ def _gram_upper(blocks: Tensor, *, error: float, tolerance: float = 2.0**-34, le
     history: list[tuple[int, float, Tensor]] = []
     finished = 0.0
     for level in range(levels):
-        blocks, exponent = _scaled(blocks)
+        blocks, exponent = scaled_to_one(blocks, room=_room(blocks))
         count = blocks.shape[1] * blocks.shape[2]
         norms = torch.linalg.vector_norm(blocks, dim=(1, 2)) * (1 + (2 * count + 8) * UNIT) + UNDERFLOW
         terms = (8 if blocks.is_complex() else 1) * (blocks.shape[1] + 2)
@@ -194,7 +200,7 @@ def _gram_upper(blocks: Tensor, *, error: float, tolerance: float = 2.0**-34, le
         history.append((exponent, gamma, norms))
         blocks = blocks.mH @ blocks
     else:
-        blocks, exponent = _scaled(blocks)
+        blocks, exponent = scaled_to_one(blocks, room=_room(blocks))
         norms = torch.linalg.vector_norm(blocks, dim=(1, 2)) * (1 + (2 * size * size + 8) * UNIT) + UNDERFLOW
     return (max(finished, _descend(norms, history, exponent)) + error) * (1 + 4 * UNIT)
 
@@ -207,13 +213,9 @@ def _descend(norms: Tensor, history: list[tuple[int, float, Tensor]], exponent: 
     return math.ldexp(float(norms.amax()), exponent)
 
 
-def _scaled(blocks: Tensor) -> tuple[Tensor, int]:
-    """The blocks divided by a power of two (exactly), the largest entry then about 1 over the root of the size."""
-    largest = float(blocks.abs().amax())
-    root = math.isqrt(blocks.shape[1] * blocks.shape[2]).bit_length()
-    exponent = math.frexp(largest)[1] + root
-    first = -exponent // 2
-    return blocks * math.ldexp(1.0, first) * math.ldexp(1.0, -exponent - first), exponent
+def _room(blocks: Tensor) -> int:
+    """Bits such that blocks with entries below 2^-bits have norms of about 1, so that their squares do not overflow."""
+    return math.isqrt(blocks.shape[1] * blocks.shape[2]).bit_length()
 
 
 def _unit(vector: Tensor, fallback: Tensor) -> Tensor:

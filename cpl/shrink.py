@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cpl.errors import SealError
 from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear, NormalizedLinear
 from cpl.norms import gram_upper_conv, gram_upper_dense
+from cpl.scaling import scaled_to_one, shifted
 from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedNormalizedLinear, digest, dtype_name
 
 SHRINK = 2.0**-20
@@ -115,16 +116,31 @@ def _block(
         if upper > BLOCK_LIMIT:
             raise _exceeds(path, f"||V|| may be {upper:.9g} > sqrt(2 (1 - 2^-20))")
         return tensor, offset, upper
-    upper = upper_of(weight)
+    matrix, exponent = scaled_to_one(weight.double())
+    upper = upper_of(matrix)
     if upper == 0.0:  # W = 0 is the identity whatever h
         return weight, bias, 0.0
     scale = BLOCK_LIMIT / upper * ROUNDING_ROOM
     while True:
-        tensor = (weight.double() * scale).to(weight.dtype)
+        tensor = (matrix * scale).to(weight.dtype)
         upper = upper_of(tensor)
         if upper <= BLOCK_LIMIT:
-            return tensor, _finite((bias.double() * scale).to(bias.dtype), path), upper
+            return tensor, _bias(bias, scale, exponent, path), upper
         scale *= BLOCK_LIMIT / upper * ROUNDING_ROOM
+
+
+def _bias(bias: Tensor, scale: float, exponent: int, path: str) -> Tensor:
+    """scale 2^-exponent b, as the weights were scaled."""
+    offset, own = scaled_to_one(bias.double())
+    scaled = shifted(offset * scale, max(-2000, min(own - exponent, 2000))).to(bias.dtype)
+    if not bool(torch.isfinite(scaled).all()):
+        raise SealError(
+            "the bias overflows when it is scaled as its weights are",
+            where=path,
+            why=f"the weights are finite but tiny beside the bias: at most 2^{exponent}",
+            next_step="set these weights to zero, or inspect the training run",
+        )
+    return scaled
 
 
 def _record(path: str, kind: str, shape: tuple[int, ...], upper: float, **tensors: Tensor) -> LayerSeal:

@@ -159,3 +159,34 @@ def test_what_has_no_norm_is_refused(bad):
 def test_even_kernels_are_refused():
     with pytest.raises(cpl.ArgumentError, match="not odd"):
         cpl.gram_upper_conv(torch.ones(1, 1, 2, 2), (4, 4), padding_mode="zeros")
+
+
+HUGE_AND_TINY = [0.0, 5e-324, 1e-310, 1e-200, 1e-45, 1e38, 1e150, 1e200, 1e290, 1e307]
+
+
+@pytest.mark.parametrize("scale", HUGE_AND_TINY, ids=str)
+@pytest.mark.parametrize(
+    ("kernel", "size", "padding_mode"),
+    [
+        ((2, 2, 7, 7), (3, 4), "zeros"), ((2, 3, 3, 3), (4, 4), "circular"), ((2, 2, 3, 3), (24, 24), "zeros"),
+        ((3, 2, 1, 1), (3, 3), "zeros"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_uppers_at_the_ends_of_the_range(kernel, size, padding_mode, scale):
+    """Scaling by a power of two scales the bound; the truth may exceed all floats, and then the bound is Inf."""
+    unit = torch.ones(kernel, dtype=torch.float64)
+    upper = cpl.gram_upper_conv(unit * scale, size, padding_mode=padding_mode)
+    wanted = cpl.gram_upper_conv(unit, size, padding_mode=padding_mode) * scale
+    assert upper >= wanted * (1 - 1e-12)
+    assert upper <= wanted * (1 + 1e-9) + 1e-323 * (scale > 0)
+    dense = cpl.gram_upper_dense(unit.flatten(1) * scale)
+    assert dense == pytest.approx(math.sqrt(unit.numel()) * scale, rel=1e-9, abs=1e-322) and (dense == 0) == (
+        scale == 0
+    )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "", None])
+def test_unknown_padding_has_no_bound(mode):
+    with pytest.raises(cpl.ArgumentError, match="unknown"):
+        cpl.gram_upper_conv(torch.ones(1, 1, 3, 3), (4, 4), padding_mode=mode)

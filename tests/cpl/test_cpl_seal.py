@@ -213,3 +213,46 @@ def test_a_shared_layer_is_sealed_once_and_stays_shared():
     sealed = cpl.seal(torch.nn.Sequential(layer, layer), (4,))
     assert sealed[0] is sealed[1]
     cpl.seal_of(sealed)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-200, 1e-44, 1e37, 1e200, 1e307])
+@pytest.mark.parametrize("rows", [1024, 0], ids=["unrolled", "torus"])
+@pytest.mark.parametrize("kind", ["zeros", "circular", "large kernel", "dense"])
+def test_weights_at_the_ends_of_the_range(kind, rows, scale, monkeypatch):
+    """A layer has the same block whatever its weights are multiplied by; none becomes the identity."""
+    monkeypatch.setattr("cpl.norms.DENSE_ROWS", rows)
+    double = scale < 1e-44 or scale > 1e37
+    mode, side = ("circular" if kind == "circular" else "zeros"), (7 if kind == "large kernel" else 3)
+    if kind == "dense":
+        layer, shape = cpl.ConvexPotentialLinear(5, 3), (5,)
+    else:
+        layer, shape = cpl.ConvexPotentialConv2d(2, 2, kernel_size=side, padding_mode=mode), (2, 3, 4)
+    layer = layer.to(torch.float64 if double else torch.float32)
+    with torch.no_grad():
+        signs = torch.randn(layer.weight.shape, generator=generator(), dtype=torch.float64).sign()
+        layer.weight.copy_(signs * scale)
+    block = cpl.seal(layer, shape)
+    square = float(torch.linalg.matrix_norm(matrix_of(block), 2)) ** 2
+    assert 0.5 < square <= 2  # a torus is larger than this map: its norm, by which V is shrunk, is too
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_tiny_weights_beside_a_large_bias_are_refused_for_what_they_are(dtype):
+    layer = cpl.ConvexPotentialLinear(3, 2).to(dtype)
+    with torch.no_grad():
+        layer.weight.fill_(torch.finfo(dtype).smallest_normal / 4)
+        layer.bias.fill_(1e3)
+    with pytest.raises(cpl.SealError, match=r"bias overflows.*weights are finite"):
+        cpl.seal(layer, (3,))
+    with torch.no_grad():
+        layer.bias.zero_()
+    assert float(torch.linalg.matrix_norm(cpl.seal(layer, (3,)).V.double(), 2)) == pytest.approx(math.sqrt(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e307])
+def test_rows_at_the_ends_of_the_range(scale):
+    rows = cpl.NormalizedLinear(3, 2).double()
+    with torch.no_grad():
+        rows.weight.fill_(scale)
+    norms = cpl.seal(rows, (3,)).weight.norm(dim=1)
+    assert bool((norms <= 1).all() and (norms > 0.999).all())
