@@ -20,6 +20,9 @@ EYE = torch.eye(3, dtype=torch.float64)
         ([0.0, 1.0, 0.0], 0.0, False),
         ([math.nan, 0.0, 0.0], 0.0, False),
         ([1.0, math.nan, 0.0], 0.0, False),
+        ([math.inf, 0.0, 0.0], 0.1, False),
+        ([math.inf, math.inf, 0.0], 0.0, False),
+        ([1.0, -math.inf, -math.inf], 0.1, False),
         ([math.sqrt(2), 0.0, 0.0], 0.999999, True),
         ([math.sqrt(2), 0.0, 0.0], 1.000001, False),
     ],
@@ -72,3 +75,34 @@ def test_no_step_of_a_certified_radius_changes_the_answer():
 def test_accuracy_needs_a_seal():
     with pytest.raises(cpl.SealError, match="not sealed"):
         cpl.evaluate(cpl.CPLNet(), torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("radius", [-1e-9, -math.inf, math.inf, math.nan, "0.1", None])
+def test_radii_that_are_none(radius):
+    with pytest.raises(cpl.ArgumentError, match="radius"):
+        cpl.certified(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0]), EYE, radius)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "match"),
+    [
+        (torch.zeros(1, 3), torch.tensor([-1]), "no classes"),
+        (torch.zeros(1, 3), torch.tensor([3]), "no classes"),
+        (torch.zeros(1, 3), torch.tensor([0.0]), "no classes"),
+        (torch.zeros(2, 3), torch.tensor([0]), r"labels \(1,\)"),
+        (torch.zeros(1, 4), torch.tensor([0]), r"logits \(1, 4\)"),
+        (torch.zeros(3), torch.tensor([0, 0, 0]), r"logits \(3,\)"),
+    ],
+)
+def test_labels_that_do_not_fit(logits, labels, match):
+    with pytest.raises(cpl.ArgumentError, match=match):
+        cpl.certified(logits, labels, EYE, 0.1)
+
+
+@pytest.mark.parametrize(("images", "labels"), [(0, 0), (2, 1)])
+def test_accuracy_needs_images(images, labels):
+    model = cpl.seal(cpl.CPLNet(), (1, 8, 8))
+    with pytest.raises(cpl.ArgumentError, match="nothing can be measured"):
+        cpl.evaluate(model, torch.zeros(images, 1, 8, 8), torch.zeros(labels, dtype=torch.int64))
+    with pytest.raises(cpl.ArgumentError, match="radius"):
+        cpl.evaluate(model, torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64), radii=(-100.0,))

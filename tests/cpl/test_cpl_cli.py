@@ -56,7 +56,11 @@ def test_python_m_cpl_is_the_same_command(tmp_path):
 def test_train_writes_and_prints_everything(trained):
     out, text = trained
     assert {path.name for path in out.iterdir()} == FILES
-    assert "clean" in text and all(radius in text for radius in ("0.1", "0.25", "0.5"))
+    rows = [line.replace("│", " ").replace("|", " ").split() for line in text.splitlines()]
+    shares = {tuple(row[:2]): row[2] for row in rows if len(row) == 3 and row[2].endswith("%")}
+    assert list(shares) == [("clean", "-"), *(("certified", radius) for radius in ("0.1", "0.25", "0.5", "1"))]
+    values = [float(share[:-1]) for share in shares.values()]
+    assert values == sorted(values, reverse=True) and 0 <= values[-1] <= values[0] <= 100
     assert {claim["layer"] for claim in json.loads((out / "claims.json").read_text())["claims"]} >= {
         "",
         "trunk",
