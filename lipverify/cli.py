@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,11 +78,12 @@ def audit(
     output: Annotated[
         Path | None, typer.Option(help="Write the report here, whole or not at all.", metavar="F")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of every random choice.", min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Check every Lipschitz claim of a model, layer by layer."""
     with terminal.guarded():
         _usage(claims, at, radius, bounds_only, format)
+        _usage_of_output(output, {"the model": model, "--claims": claims, "--at": at})
         if output is None:
             text, code = _audit(model, claims, verifiers, at, radius, trust_verifier, bounds_only, format, seed, False)
             terminal.write(text)
@@ -105,18 +108,13 @@ def replay(
     Exit 0 if every ratio of the report is proved again, 1 if one is not, 3 if the report has no witness.
     """
     with terminal.guarded():
-        from lipverify.graph import regions
         from lipverify.read import read
+        from lipverify.render import replayed
         from lipverify.replay import read_witnesses
         from lipverify.replay import replay as replay_witnesses
-        from lipverify.verifiers.ratio import prove_ratio
 
-        pairs = read_witnesses(report)
-        program = read(model)
-        parts = regions(program) if any(pair.path for pair in pairs) else {}
-        programs = {"": program} | {path: region.program for path, region in parts.items() if path}
-        done = replay_witnesses(pairs, programs.get, prove_ratio)
-        terminal.write(terminal.replayed(done))
+        done = replay_witnesses(read_witnesses(report), read(model))
+        terminal.write(replayed.render(done))
         raise typer.Exit(0 if done and all(r.reproduced for r in done) else 1 if done else 3)
 
 
@@ -135,6 +133,33 @@ def _usage(claims: Path | None, at: Path | None, radius: str | None, bounds_only
         raise LipverifyError("--bounds-only judges no claims, but --claims was given", step="Leave one of them out.")
 
 
+def _usage_of_output(output: Path | None, inputs: Mapping[str, Path | None]) -> None:
+    """The report is put in place of what is at its path: that must not be what was audited."""
+    from lipverify.errors import LipverifyError, quoted
+
+    for name, path in inputs.items():
+        try:
+            same = output is not None and path is not None and os.path.samefile(output, path)
+        except (OSError, ValueError):  # one of them is missing or no path at all, which is found out later
+            same = False
+        if same:
+            what = f"--output and {name} are one file"
+            raise LipverifyError(what, where=quoted(output, 300), step="Choose another path for the report.")
+
+
+def _trusted(names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+    from lipverify.errors import LipverifyError, quoted
+
+    for name in names:
+        if name not in chosen:
+            raise LipverifyError(
+                f"--trust-verifier {quoted(name)} names none of the verifiers",
+                why=f"asked are {', '.join(map(quoted, chosen))}",
+                step="Name it as in --verifiers.",
+            )
+    return tuple(names)
+
+
 def _audit(
     model: Path,
     claims: Path | None,
@@ -149,14 +174,20 @@ def _audit(
 ) -> tuple[str, int]:
     """The rendered report and the exit code."""
     from lipverify.claims import read_claims
+    from lipverify.errors import LipverifyError
     from lipverify.numerals import parse_rational
 
     length = None if radius is None else parse_rational(radius, "--radius")
+    if length == 0:
+        raise LipverifyError("--radius is 0", why="a point has no ratio", step="Give a radius above 0.")
     given = None if claims is None else read_claims(claims)
     from lipverify.auditing import audit as run
     from lipverify.read import read
     from lipverify.render import render
+    from lipverify.verifiers import BUILT_IN
 
+    chosen = None if verifiers is None else [name.strip() for name in verifiers.split(",")]
+    believed = _trusted(trusted or (), chosen or tuple(BUILT_IN))
     program = read(model)
     if bounds_only:
         program = replace(program, extra={})
@@ -166,9 +197,9 @@ def _audit(
             program,
             inputs,
             claims=given,
-            verifiers=None if verifiers is None else [name.strip() for name in verifiers.split(",")],
+            verifiers=chosen,
             radius=length,
-            trusted=tuple(trusted or ()),
+            trusted=believed,
             seed=seed,
             progress=advance,
             name=model.name,
@@ -182,21 +213,15 @@ def _audit(
 
 def _inputs(path: Path, program: Program) -> np.ndarray:
     """The inputs of ``--at``: shape (k, *sample)."""
-    from lipverify.errors import LipverifyError, quoted
     from lipverify.read.arrays import read_array
 
-    array = read_array(path)
     shape = next(iter(program.inputs.values()))
-    sample = shape[1:] if shape[:1] == (1,) else shape
-    if array.shape[1:] != sample:
-        why = f"the array has shape {array.shape}, the model's input {shape}"
-        step = f"Give k inputs as one array of shape (k, {', '.join(map(str, sample))})."
-        raise LipverifyError("the inputs do not fit the model", where=quoted(path, 300), why=why, step=step)
-    return array
+    return read_array(path, sample=shape[1:] if shape[:1] == (1,) else shape)
 
 
 def main() -> None:
     """The console script."""
+    sys.stdout, sys.stderr = terminal.Enduring(sys.stdout), terminal.Enduring(sys.stderr)
     try:
         app()
     except KeyboardInterrupt:

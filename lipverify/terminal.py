@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
-from lipverify.errors import LipverifyError
-
-if TYPE_CHECKING:
-    from lipverify.replay import Replayed
+from lipverify.errors import LipverifyError, quoted
 
 WIDTH = 140
 """Of reports that go to no terminal."""
@@ -44,7 +41,7 @@ def guarded() -> Iterator[None]:
         if type(error).__module__.startswith(("typer", "click")) or os.environ.get("LIPVERIFY_TRACEBACK"):
             raise
         _say(
-            f"internal error: {type(error).__name__}: {error}"[:2000]
+            f"internal error: {type(error).__name__}: {quoted(error, 1000)}"
             + f"\n  where: {_origin(error)}"
             + "\n  why:   this is a defect of lipverify; no verdict was reached"
             + "\n  next:  Set LIPVERIFY_TRACEBACK=1, run it again, and report the traceback."
@@ -77,30 +74,52 @@ def page(to_file: bool) -> tuple[int, bool]:
 
 
 def write(text: str) -> None:
-    """Text on stdout; what its encoding lacks is spelled out, and a reader who has left is no error."""
+    """Text on stdout; what its encoding lacks is spelled out, and a reader who has left is no error.
+
+    Raises:
+        LipverifyError: where stdout is closed or full.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        why = failure.strerror or str(failure)
+        raise LipverifyError("the report cannot be written to stdout", why=why, step="Name a file with --output.")
 
 
-def replayed(done: Sequence[Replayed]) -> str:
-    """A line per witness: what the report says, what is proved now, and what that means for the claim."""
-    from lipverify.render.escape import lower_text, visible
-    from lipverify.render.outcome import place
+class Enduring:
+    """A standard stream that takes text even when nobody reads it: what went wrong first is its ``failure``.
 
-    lines = []
-    for r in done:
-        state = "reproduced" if r.reproduced else "NOT REPRODUCED"
-        claim = f"; claim <= {visible(r.pair.claim, 40)}: {'REFUTED' if r.refutes else 'not refuted by this pair'}"
-        lines.append(
-            f"{visible(place(r.pair.path))} ({r.pair.norms}, found by {visible(r.pair.verifier)}): "
-            f"report {lower_text(r.pair.ratio, 12)}, proved again {lower_text(r.proved, 12)}, {state}"
-            + (claim if r.pair.claim is not None else "")
-        )
-    return "\n".join(lines or ["the report has no witness: nothing was replayed"]) + "\n"
+    So a closed or full stderr cannot change an exit code, and no failure is met again when the process ends.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.failure: OSError | None = None
+        if stream is None:  # Python's own mark of a descriptor that was closed when it started
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process
+            self.failure = OSError("it is closed")
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.failure = self.failure or error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def _say(message: str) -> None:

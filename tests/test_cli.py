@@ -206,12 +206,21 @@ def test_weights_that_are_not_finite(home, tmp_path):
         (["--verifiers", "json:loads"], "json:loads"),
         (["--verifiers", ""], "verifier"),
         (["--seed", "x"], "seed"),
+        (["--seed", "-1"], "seed"),
+        (["--seed", str(2**64)], "seed"),
+        (["--trust-verifier", "nope"], "--trust-verifier 'nope'"),
+        (["--verifiers", "witness", "--trust-verifier", "spectral"], "--trust-verifier 'spectral'"),
+        (["--at", "at.npz", "--radius", "0"], "a point has no ratio"),
+        (["--at", "big.npy", "--radius", "1"], "dtype"),
+        (["--at", "long.npy", "--radius", "1"], "dtype"),
         (["--no-such-option"], "no-such-option"),
     ],
 )
 def test_bad_usage(home, monkeypatch, arguments, text):
     monkeypatch.chdir(home)
     np.savez("wide.npz", x=np.ones((3, 5)))
+    np.save("big.npy", np.ones((3, 4), dtype=">f4"))
+    np.save("long.npy", np.ones((3, 4), dtype=np.longdouble))
     np.save("pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     refused(run("audit", home / "plain.pt2", *arguments), text)
 
@@ -289,6 +298,27 @@ def test_a_symbolic_link_is_followed(home, stub, tmp_path):
     assert (tmp_path / "link").is_symlink() and "PROVED" in (tmp_path / "real").read_text()
 
 
+@pytest.mark.parametrize("name", ["model", "claims", "at", "link", "hard link", "roundabout"])
+def test_a_report_never_replaces_what_was_audited(home, stub, tmp_path, name):
+    calls = stub(report)
+    for file in ("plain.pt2", "good.json", "at.npz"):
+        (tmp_path / file).write_bytes((home / file).read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    output = tmp_path / {"model": "plain.pt2", "claims": "good.json", "at": "at.npz"}.get(name, "plain.pt2")
+    if name == "link":
+        (tmp_path / "link").symlink_to(output)
+        output = tmp_path / "link"
+    if name == "hard link":
+        (tmp_path / "link").hardlink_to(output)
+        output = tmp_path / "link"
+    if name == "roundabout":
+        output = tmp_path / ".." / tmp_path.name / "plain.pt2"
+    result = run("audit", tmp_path / "plain.pt2", "--claims", tmp_path / "good.json", "--at", tmp_path / "at.npz",
+                 "--radius", "1", "--output", output)  # fmt: skip
+    refused(result, "are one file", "next:")
+    assert calls == [] and all(path.read_bytes() == data for path, data in before.items())
+
+
 def interrupt(options):
     raise KeyboardInterrupt
 
@@ -297,6 +327,15 @@ def test_an_interrupt_is_130_with_a_short_message(home, stub):
     stub(interrupt)
     result = run("audit", home / "plain.pt2")
     assert result.exit_code == 130 and "interrupted" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_what_a_defect_says_stays_on_its_line(home, stub):
+    def fail(options):
+        raise RuntimeError("a\n::error::b")
+
+    stub(fail)
+    result = run("audit", home / "plain.pt2")
+    assert result.exit_code == 70 and "\n::" not in result.stderr and "'a\\n:" in result.stderr
 
 
 def test_a_defect_is_neither_1_nor_a_traceback(home, stub):
@@ -315,11 +354,15 @@ def test_bounds_only_without_any_bound_is_not_0(home, stub):
     assert run("audit", home / "plain.pt2", "--bounds-only").exit_code == 3
 
 
-def stated(path="", shape=(1, 4), entry="0x1p0", width=4):
+def stated(path="", shape=(1, 4), entry="0x1p0", width=4, **fields):
     x = [[entry] * width]
     witness = {"shape": shape, "x": x, "y": [["0x0p0"] * width], "ratio": "1"}
     evidence = [{"verifier": "w", "witness": witness}]
-    return json.dumps({"regions": [{"path": path, "norm": "l2->l2", "claim": None, "evidence": evidence}]})
+    region = {"path": path, "norm": "l2->l2", "claim": None, "domain": None, "evidence": evidence}
+    report = {"schema": "lipverify-report/1", "regions": [region]}
+    for part in (region, witness, report):
+        part.update((key, fields[key]) for key in set(part) & set(fields))
+    return json.dumps(report)
 
 
 BAD_REPORTS = {
@@ -333,6 +376,20 @@ BAD_REPORTS = {
     "wrong shape": stated(shape=(1, 5)),
     "huge shape": stated(shape=(1, 10**12)),
     "other model": stated(shape=(1, 3), width=3),
+    "huge coordinates": stated(entry="0x1p1000"),
+    "shape as text": stated(shape="14"),
+    "shape of floats": stated(shape=(1.0, 4)),
+    "shape of texts": stated(shape=("1", "4")),
+    "norms without a proof": stated(norm="l1->l1"),
+    "norms unknown": stated(norm="\x1b[31m->l2"),
+    "norms of no text": stated(norm=None),
+    "ratio as number": stated(ratio=1),
+    "claim as number": stated(claim=1),
+    "another schema": stated(schema="lipverify-report/2"),
+    "no schema": '{"regions": []}',
+    "ball of no radius": stated(domain={"center": [["0x0p0"] * 4], "shape": [1, 4], "radius": "0"}),
+    "ball elsewhere": stated(domain={"center": [["0x0p0"] * 3], "shape": [1, 3], "radius": "1"}),
+    "ball without a center": stated(domain={"radius": "1"}),
     "other layer": stated(path="no such layer"),
 }
 
@@ -340,7 +397,48 @@ BAD_REPORTS = {
 @pytest.mark.parametrize("name", BAD_REPORTS)
 def test_bad_reports_are_not_replayed(home, tmp_path, name):
     (tmp_path / "r.json").write_text(BAD_REPORTS[name])
-    refused(run("replay", tmp_path / "r.json", home / "plain.pt2"))
+    refused(run("replay", tmp_path / "r.json", home / "plain.pt2"), "where: ", "why: ", "next: ")
+
+
+class Several(nn.Module):
+    def forward(self, x):
+        return x, 100 * x
+
+
+class Sum(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+def test_models_with_several_inputs_or_outputs_are_not_replayed(tmp_path):
+    """Of several outputs the first would be another function than the one that was judged."""
+    (tmp_path / "r.json").write_text(stated(ratio="50"))
+    for model, inputs, text in ((Several(), 1, "2 outputs"), (Sum(), 2, "2 inputs"), (nn.Softmax(1), 1, "enclosed")):
+        exported = torch.export.export(model.eval(), (torch.zeros(1, 4),) * inputs).run_decompositions()
+        torch.export.save(exported, tmp_path / "m.pt2")
+        refused(run("replay", tmp_path / "r.json", tmp_path / "m.pt2"), text, "where: ", "why: ", "next: ")
+
+
+@pytest.mark.parametrize(
+    ("radius", "center", "within"),
+    [("2", "0x0p0", True), ("1/3", "0x0p0", False), ("2", "0x1p4", False), ("1" + "0" * 50 + "/3", "0x0p0", True)],
+)
+def test_a_pair_outside_the_ball_of_the_claim_refutes_nothing(home, tmp_path, radius, center, within):
+    ball = {"center": [[center] * 4], "shape": [1, 4], "radius": radius}
+    (tmp_path / "r.json").write_text(stated(domain=ball, claim="0.5", ratio="0.6"))
+    result = run("replay", tmp_path / "r.json", home / "plain.pt2")
+    assert result.exit_code == (0 if within else 1), result.output
+    assert ("outside the claim's ball: this pair refutes nothing" in result.stdout) == (not within)
+    assert ("claim <= 0.5: REFUTED" in result.stdout) == within
+
+
+def test_a_refuted_claim_on_a_ball_is_replayed_on_that_ball(home, tmp_path):
+    ball = {"center": [[0, 0, 0, 0]], "radius": "1/3"}
+    claims = write(tmp_path / "c.json", {"layer": "2", "bound": "1.9", "domain": ball})
+    report = tmp_path / "r.json"
+    assert audit(home / "plain.pt2", "--claims", claims, "--format", "json", "--output", report).exit_code == 1
+    result = run("replay", report, home / "plain.pt2")
+    assert result.exit_code == 0 and "claim <= 1.9: REFUTED" in result.stdout
 
 
 def test_a_stated_witness_is_replayed(home, tmp_path):
@@ -349,7 +447,7 @@ def test_a_stated_witness_is_replayed(home, tmp_path):
 
 
 def test_a_report_without_witnesses_is_exit_3(home, tmp_path):
-    (tmp_path / "r.json").write_text('{"regions": []}')
+    (tmp_path / "r.json").write_text('{"schema": "lipverify-report/1", "regions": []}')
     result = run("replay", tmp_path / "r.json", home / "plain.pt2")
     assert result.exit_code == 3 and "nothing was replayed" in result.stdout
 
@@ -390,3 +488,32 @@ def test_a_real_process(home):
     assert done.returncode == 1 and done.stderr == "" and "REFUTED" in done.stdout
     assert process("--version").returncode == 0
     assert process("--version").stdout.startswith("lipverify")
+
+
+STREAMS = {
+    "full stdout": (">/dev/full", 2),
+    "closed stdout": (">&-", 2),
+    "no reader": ("| true", 1),
+    "full stderr": ("2>/dev/full", 1),
+    "closed stderr": ("2>&-", 1),
+    "both closed": (">&- 2>&-", 2),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_that_nobody_reads_changes_no_verdict_and_is_no_defect(home, name):
+    """REFUTED is 1, and only REFUTED: what cannot be said is 2."""
+    redirection, code = STREAMS[name]
+
+    def shell(*arguments):
+        script = f'set -o pipefail; "$0" -m lipverify "$@" {redirection}'
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            ["bash", "-c", script, sys.executable, *map(str, arguments)],
+            capture_output=True, text=True, env=environment, timeout=300,
+        ).returncode  # fmt: skip
+
+    assert shell("audit", home / "plain.pt2", "--claims", home / "bad.json", "--verifiers", "spectral") == code
+    assert shell("audit", home / "none.pt2") == shell("audit", "--no-such-option") == 2
+    assert shell("--help") in (0, 2)

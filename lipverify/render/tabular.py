@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lipverify.render import outcome
 from lipverify.render.escape import lower_text, markdown, upper_text
+from lipverify.verdict import Verdict
 
 if TYPE_CHECKING:
     from lipverify.evidence import Evidence
@@ -26,7 +27,7 @@ def render(report: Report, exit_code: int) -> str:
         items += [f"- **MISMATCH ({m.kind})** {place}: {markdown(m.message, 1000)}" for m in region.mismatches]
         if region.reason:
             items.append(f"- {region.verdict or 'no verdict'} {place}: {markdown(region.reason, 1000)}")
-        items += [_witness(place, e) for e in region.evidence if str(region.verdict) == "REFUTED" and e.witness]
+        items += [_witness(place, e) for e in region.evidence if region.verdict is Verdict.REFUTED and e.witness]
     items += [f"- note: {markdown(note, 1000)}" for note in report.notes]
     if items:
         lines += ["", *items]

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from lipverify.render import drawing, outcome
 from lipverify.render.escape import lower_text, upper_text, visible
+from lipverify.verdict import Verdict
 
 if TYPE_CHECKING:
     from lipverify.evidence import Evidence
@@ -17,7 +18,13 @@ DIGITS = 7
 GAP = "  "
 VERDICT = 2
 """The column of the verdict."""
-_COLOURS = {"PROVED": "32", "REFUTED": "1;31", "CONFLICT": "1;35", "UNDECIDED": "33", "UNSUPPORTED": "33"}
+_COLOURS = {
+    Verdict.PROVED: "32",
+    Verdict.REFUTED: "1;31",
+    Verdict.CONFLICT: "1;35",
+    Verdict.UNDECIDED: "33",
+    Verdict.UNSUPPORTED: "33",
+}
 
 Cell = list[str]
 
@@ -114,7 +121,7 @@ def _details(region: RegionReport, width: int, colour: bool) -> list[str]:
     lines = [f"{mark}!! MISMATCH ({m.kind}){end} {place}: {visible(m.message, 1000)}" for m in region.mismatches]
     if region.reason:
         lines.append(f"{_verdict(region) if region.verdict else 'no verdict'} {place}: {visible(region.reason, 1000)}")
-    if str(region.verdict) == "REFUTED":
+    if region.verdict is Verdict.REFUTED:
         for evidence in region.evidence:
             if evidence.witness is not None and evidence.rigor.proves and _refutes(region, evidence):
                 claim = visible(outcome.claim_text(region.claim))
@@ -148,5 +155,5 @@ def _pad(text: str, width: int) -> str:
 
 
 def _paint(text: str, region: RegionReport) -> str:
-    code = _COLOURS.get(str(region.verdict))
+    code = region.verdict and _COLOURS[region.verdict]
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
