@@ -18,12 +18,15 @@ from torch.func import jvp, vjp
 
 from lipverify.claims import L2, LOGITS, NormPair
 from lipverify.evidence import Evidence, Rigor, Witness
+from lipverify.maps import size
 from lipverify.read.program import Program
 from lipverify.rigor.enclose import NotEnclosed
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import inside, prove_ratio
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+SMALL = 24
+"""A region of at most so many inputs is searched from as many random ones: each lies in a linear piece of its own."""
 SWITCHED = ("aten.relu.default", "aten.leaky_relu.default")
 
 
@@ -32,7 +35,7 @@ class WitnessSearch:
     """A rigorous lower bound with the pair of inputs that shows it.
 
     Attributes:
-        starts: how many of the given centers, and how many random inputs, the search starts from.
+        starts: how many of the given centers, and how many random inputs, the search starts from at least.
         iterations: of the power iteration at each start.
         steps: of the ascent on the ratio from the best pair.
     """
@@ -97,7 +100,8 @@ class WitnessSearch:
             return
         for center in () if problem.centers is None else problem.centers[: self.starts]:
             yield torch.from_numpy(np.array(center, dtype=np.float64)).reshape(shape)
-        random = [torch.randn(shape, dtype=torch.float64, generator=generator) for _ in range(self.starts)]
+        count = self.starts if size(shape) > SMALL else SMALL
+        random = [torch.randn(shape, dtype=torch.float64, generator=generator) * 10.0 ** (i % 3) for i in range(count)]
         yield torch.zeros(shape, dtype=torch.float64)
         yield from random
         switched = _switch_on(program, random[0])
@@ -127,8 +131,8 @@ class WitnessSearch:
 def _steps(x: torch.Tensor, problem: Problem) -> tuple[float, ...]:
     if problem.domain is not None:
         return tuple(float(problem.domain.radius) * s for s in (1.0, 0.1))
-    size = float(x.norm()) or 1.0
-    return tuple(size * s for s in (2.0, 0.5, 0.1, 0.01, 1e-3))
+    length = float(x.norm()) or 1.0
+    return tuple(length * s for s in (2.0, 0.5, 0.1, 0.01, 1e-3))
 
 
 def _length(values: torch.Tensor, norms: NormPair) -> torch.Tensor:
@@ -157,11 +161,11 @@ def _steepest(
         for _ in range(iterations):
             direction = direction / max(float(direction.norm()), 1e-300)
             direction = back(jvp(program, (x,), (direction,))[1])[0]
-    size = float(direction.norm())
-    if not size > 0:
+    length = float(direction.norm())
+    if not length > 0:
         direction = torch.randn(x.shape, dtype=x.dtype, generator=generator)
-        size = float(direction.norm())
-    return (direction / size).detach()
+        length = float(direction.norm())
+    return (direction / length).detach()
 
 
 def _switch_on(program: Program, x: torch.Tensor, margin: float = 1.0) -> torch.Tensor | None:
