@@ -11,7 +11,7 @@ from lipverify.graph.layer_graph import LayerGraph, Node, Region
 from lipverify.graph.lower import lower
 from lipverify.maps import Affine, Opaque, Shape
 from lipverify.read.calls import split_call
-from lipverify.read.program import Program
+from lipverify.read.program import Operation, Program
 
 
 def regions(program: Program) -> dict[str, Region]:
@@ -26,15 +26,14 @@ def regions(program: Program) -> dict[str, Region]:
         CrossCheckError: where a lowered map does not do what the program does.
     """
     nodes = lower(program)
-    targets = {op.name: op.target for op in program.operations}
+    where = {op.name: op for op in program.operations}
     for name, reason in crosscheck(program, nodes).items():
         map_ = nodes[name].map
-        nodes[name] = replace(nodes[name], map=Opaque(targets[name], reason, map_.input_shape, map_.output_shape))
+        nodes[name] = replace(nodes[name], map=Opaque(where[name].target, reason, map_.input_shape, map_.output_shape))
     merged: dict[tuple[int, int], Affine] = {}
-    where = {op.name: op.calls for op in program.operations}
     members: dict[str, list[str]] = {"": list(nodes)}
     for name in nodes:
-        for call in where[name][1:]:
+        for call in where[name].calls[1:]:
             members.setdefault(call, []).append(name)
     foreign = foreign_readers(program)
     return {path: _region(path, inside, program, nodes, where, merged, foreign) for path, inside in members.items()}
@@ -70,7 +69,7 @@ def _region(
     inside: Sequence[str],
     program: Program,
     nodes: Mapping[str, Node],
-    where: Mapping[str, tuple[str, ...]],
+    where: Mapping[str, Operation],
     merged: dict[tuple[int, int], Affine],
     foreign: Mapping[str, str],
 ) -> Region:
@@ -93,7 +92,9 @@ def _region(
     unsupported = foreign.get(split_call(path, program.modules)[0]) if path else None
     for name, node in part.nodes.items():
         if isinstance(node.map, Opaque):
-            unsupported = f"{node.map.operation} in {where[name][-1] or 'the model'}: {node.map.reason}"
+            at = where[name]
+            unsupported = f"{node.map.operation} in {at.calls[-1] or 'the model'}: {node.map.reason}"
+            unsupported += f" ({at.source})" if at.source else ""
             break
     return Region(path, fuse(part, merged), original, unsupported)
 
