@@ -15,7 +15,7 @@ import numpy as np
 
 from lipverify import strict_json
 from lipverify.errors import ClaimError, quoted
-from lipverify.numerals import parse_rational
+from lipverify.numerals import decimal_text, parse_rational
 
 __all__ = [
     "L2",
@@ -33,7 +33,6 @@ __all__ = [
 MAX_FILE = 1 << 24
 MAX_TOML = 1 << 14
 """Small, because the time to parse a dotted key grows with the square of its length."""
-VERSION = 1
 NORMS = ("l1", "l2", "linf")
 EXAMPLE = 'Write {"claims": [{"layer": "features.0", "bound": "1.0"}]}; "" is the whole network.'
 
@@ -69,8 +68,6 @@ class Claim:
         layer: module path; "" is the whole network. Holds for every call of the module.
         bound: an exact rational, parsed from its decimal text.
         text: that text.
-        norms: of its input and output.
-        domain: None, or a ball of positive radius.
 
     Raises:
         ClaimError: where ``text`` does not spell ``bound``, or the ball is a point: what is shown must be what is judged.
@@ -88,11 +85,8 @@ class Claim:
             why = f"its text {quoted(self.text, 40)} is another number than {quoted(self.bound, 40)}"
             raise ClaimError(f"{what} says two things", why=why, step="Give the bound and its own decimal text.")
         if self.domain is not None and self.domain.radius <= 0:
-            raise ClaimError(
-                f"the ball of the claim on {quoted(self.layer)} has no positive radius",
-                why="a point has no ratio",
-                step="Give a radius above 0.",
-            )
+            what = f"the ball of the claim on {quoted(self.layer)} has no positive radius"
+            raise ClaimError(what, why="a point has no ratio", step="Give a radius above 0.")
 
 
 def parse_claims(source: str | bytes | Mapping[str, Any], where: str = "the claims") -> tuple[Claim, ...]:
@@ -112,10 +106,10 @@ def parse_claims(source: str | bytes | Mapping[str, Any], where: str = "the clai
     if not isinstance(source, Mapping) or not isinstance(source.get("claims"), list | tuple):
         raise ClaimError("there is no list of claims", where=where, step=EXAMPLE)
     _check_keys(source, ("claims", "version"), "the claims", where)
-    version = source.get("version", VERSION)
-    if type(version) not in (int, strict_json.Number) or str(version) != str(VERSION):
+    version = source.get("version", 1)
+    if type(version) not in (int, strict_json.Number) or str(version) != "1":
         what = f"the claims are of version {quoted(version, 40)}"
-        raise ClaimError(what, where=where, why=f"version {VERSION} is read", step=EXAMPLE)
+        raise ClaimError(what, where=where, why="version 1 is read", step=EXAMPLE)
     return as_claims(source["claims"], where)
 
 
@@ -149,19 +143,19 @@ def read_claims(path: str | PathLike[str]) -> tuple[Claim, ...]:
     """
     path = Path(path)
     where = quoted(path, 300)
+    toml = path.suffix.lower() == ".toml"
+    limit = MAX_TOML if toml else MAX_FILE
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClaimError("the claims cannot be read", where=where, why=reason, step="Check the path.") from None
-    if len(data) > MAX_FILE:
-        raise ClaimError("the claims file is too long", where=where, why=f"the limit is {MAX_FILE} bytes", step=EXAMPLE)
-    if path.suffix.lower() != ".toml":
+    if len(data) > limit:
+        step = "Use JSON beyond that." if toml else EXAMPLE
+        raise ClaimError("the claims file is too long", where=where, why=f"the limit is {limit} bytes", step=step)
+    if not toml:
         return parse_claims(data, where)
-    if len(data) > MAX_TOML:
-        why = f"the limit is {MAX_TOML} bytes of TOML"
-        raise ClaimError("the claims file is too long", where=where, why=why, step=f"Use JSON beyond that. {EXAMPLE}")
     try:
         source = tomllib.loads(data.decode(), parse_float=strict_json.Number)
     except (ValueError, RecursionError) as error:
@@ -203,15 +197,9 @@ def _claim(entry: Any, index: int, where: str) -> Claim:
 
 
 def _number(value: Any, what: str, where: str) -> tuple[Fraction, str]:
-    if isinstance(value, float) and value == value and abs(value) != float("inf"):
-        value = float.__repr__(value)  # what was typed in Python: the shortest decimal that reads back as this float
-    if isinstance(value, Fraction) or (type(value) is int and abs(value) < 1 << 3000):
-        value = str(value)
-    if not isinstance(value, str):
-        step = 'Write it as text: "1.0".'
-        raise ClaimError(f"{what} is not a number: {quoted(type(value).__name__)}", where=where, step=step)
     try:
-        return parse_rational(value, what), value.strip(" ")
+        text = decimal_text(value, what)
+        return parse_rational(text, what), text
     except ClaimError as error:
         raise ClaimError(error.what, where=where, why=error.why, step=error.step) from None
 
@@ -235,13 +223,10 @@ def _domain(value: Any, where: str) -> Ball | None:
     try:
         center = np.array(_floats(value["center"]), dtype=np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ClaimError(
-            "the center of the domain is no array of numbers", where=where, why=str(error), step=step
-        ) from None
+        what = "the center of the domain is no array of numbers"
+        raise ClaimError(what, where=where, why=str(error), step=step) from None
     if not center.size or not np.isfinite(center).all():
         raise ClaimError("the center of the domain is empty or not finite", where=where, step=step)
-    if radius == 0:
-        raise ClaimError("the radius of the domain is 0", where=where, why="a point has no ratio", step=step)
     return Ball(center, radius)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 
 from lipverify.errors import ClaimError, quoted
 
@@ -50,3 +51,22 @@ def parse_rational(text: str, what: str = "the number") -> Fraction:
             f"{what} {quoted(text, 40)} is negative", why="neither a bound nor a radius is ever negative", step=step
         )
     return value
+
+
+def decimal_text(value: Any, what: str = "the number") -> str:
+    """The text of a number that was given as text, an integer, a rational, or a float (the decimal that was typed).
+
+    Raises:
+        ClaimError: for anything else, NaN and infinity among it.
+
+    >>> decimal_text(0.1), decimal_text(" 1.0 ")
+    ('0.1', '1.0')
+    """
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        value = float.__repr__(value)  # the shortest decimal that reads back as this float
+    if isinstance(value, Fraction) or (type(value) is int and abs(value) < 1 << 3000):
+        value = str(value)
+    if not isinstance(value, str):
+        step = 'Write it as text: "1.0".'
+        raise ClaimError(f"{what} is not a number: {quoted(type(value).__name__)}", step=step)
+    return value.strip(" ")
