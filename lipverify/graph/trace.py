@@ -13,7 +13,7 @@ from torch import nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError, quoted
-from lipverify.read.calls import name_calls
+from lipverify.read.calls import name_calls, source_line
 from lipverify.read.program import Operation, Program, Ref, check_weights
 
 ASSERTIONS = "aten._assert_"
@@ -142,7 +142,7 @@ def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Prog
             tuple(_argument(a) for a in n.args),
             {k: _argument(v) for k, v in n.kwargs.items()},
             call,
-            _source(n.meta.get("stack_trace")),
+            source_line(n.meta.get("stack_trace")),
         )
         for n, call in zip(nodes, calls, strict=True)
     )
@@ -164,8 +164,3 @@ def _argument(arg: Any) -> Any:
     if isinstance(arg, list | tuple):
         return tuple(_argument(a) for a in arg)
     return arg
-
-
-def _source(stack_trace: str | None) -> str:
-    lines = [line.strip() for line in (stack_trace or "").splitlines() if line.strip()]
-    return lines[-2] if len(lines) > 1 else ""

@@ -1,10 +1,12 @@
-"""Names for module calls: which call of which module an operation belongs to."""
+"""Where an operation stands: which call of which module it belongs to, and on which line of its source."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 Stack = Sequence[tuple[str, str]]
+_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
 
 
 def name_calls(stacks: Iterable[Stack]) -> list[tuple[str, ...]]:
@@ -65,3 +67,16 @@ def _fresh(path: str, seen: set[str], paths: set[str]) -> str:
     while (name := f"{path}@{k}") in seen or name in paths:
         k += 1
     return name
+
+
+def source_line(stack_trace: object) -> str:
+    """``file:line: code`` of the innermost frame of a stack trace as torch.export records it, without the folder.
+
+    >>> source_line('File "/home/me/model.py", line 7, in forward\\n    return relu(x)')
+    'model.py:7: return relu(x)'
+    """
+    frames = _FRAME.findall(stack_trace) if isinstance(stack_trace, str) else []
+    if not frames:
+        return ""
+    name, line, code = frames[-1]
+    return f"{name}:{line}: {code}"[:200]

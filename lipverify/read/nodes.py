@@ -11,6 +11,7 @@ import torch
 
 from lipverify.errors import ReadError, quoted
 from lipverify.read.archive import RESAVE, Archive
+from lipverify.read.calls import source_line
 from lipverify.read.operators import ALLOWED
 from lipverify.read.program import Operation, Ref, aten
 from lipverify.read.weights import SCALAR_TYPES, STRIDED
@@ -23,7 +24,6 @@ _MEMORY_FORMATS = {
 }
 _PLACEMENT = ("device", "layout", "pin_memory", "non_blocking")
 """Arguments that say where a value lives, not what it is; programs leave them out."""
-_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
 _TRAINING = {"aten.dropout.default": ("train", True), "aten.batch_norm.default": ("training", True)}
 
 
@@ -57,7 +57,7 @@ def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...]
         raise archive.refuse(
             f"the operation {quoted(target)} in {where} draws a dropout", step="Call model.eval() first."
         )
-    source = _source(node["metadata"].get("stack_trace"))
+    source = source_line(node["metadata"].get("stack_trace"))
     names = [_single(archive, output, target) for output in _flat_outputs(node["outputs"])]
     several = len(schema.returns) != 1 or str(schema.returns[0].type).startswith("List")
     if not several and len(names) == 1:
@@ -206,11 +206,3 @@ def _single(archive: Archive, output: Any, target: str) -> str:
         case {"as_tensor": {"name": str(name)}}:
             return name
     raise archive.refuse(f"a result of {quoted(target)} is no tensor: {quoted(output)}", step=RESAVE)
-
-
-def _source(stack_trace: Any) -> str:
-    frames = _FRAME.findall(stack_trace) if isinstance(stack_trace, str) else []
-    if not frames:
-        return ""
-    name, line, code = frames[-1]
-    return f"{name}:{line}: {code}"[:200]
