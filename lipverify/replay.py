@@ -18,7 +18,7 @@ from lipverify.claims import L2, LOGITS, Ball, NormPair
 from lipverify.errors import LipverifyError, ReadError, quoted
 from lipverify.graph import regions
 from lipverify.numerals import parse_rational
-from lipverify.render.structured import SCHEMA
+from lipverify.report import SCHEMA
 from lipverify.rigor.enclose import NotEnclosed
 from lipverify.verifiers.ratio import inside, prove_ratio
 

@@ -9,6 +9,8 @@ from lipverify.claims import Claim, NormPair
 from lipverify.evidence import Evidence
 from lipverify.verdict import Mismatch, MismatchKind, Verdict
 
+SCHEMA = "lipverify-report/1"
+
 
 @dataclass(frozen=True, slots=True)
 class RegionReport:

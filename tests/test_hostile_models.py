@@ -110,6 +110,15 @@ def test_integer_arithmetic_that_wraps_is_not_folded(dtype):
     assert verdict(model, "1") is Verdict.UNSUPPORTED
 
 
+def test_circular_padding_spelled_out_by_slices_costs_its_own_layer_only(tmp_path):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(48, 4)).eval()
+    exported = torch.export.export(model, (torch.ones(1, 2, 4, 4),)).run_decompositions()
+    torch.export.save(exported, tmp_path / "model.pt2")
+    claims = [{"layer": "2", "bound": "100"}, {"layer": "0", "bound": "100"}]
+    report = lipverify.audit(tmp_path / "model.pt2", claims=claims, verifiers=FAST)
+    assert [r.verdict for r in report.regions[:2]] == [Verdict.PROVED, Verdict.UNSUPPORTED]
+
+
 def test_recurrent_networks_are_unsupported_not_a_crash():
     class Last(nn.Module):
         def __init__(self):

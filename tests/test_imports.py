@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors subnormals numerals strict_json maps actions claims evidence read graph rigor verifiers verdict report "
-    "auditing render replay output terminal cli"
+    "auditing replay render output terminal cli"
 ).split()
 
 

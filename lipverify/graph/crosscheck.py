@@ -9,6 +9,7 @@ Activations are also probed at every breakpoint and on both sides of it, and the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def crosscheck(program: Program, nodes: Mapping[str, Node]) -> dict[str, str]:
     for lowest in (-3, 1):
         rng = np.random.default_rng(SEED)
         override = {
-            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape)).astype(np.float64))
+            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape))).to(w.dtype)
             for name, w in program.weights.items()
             if w.is_floating_point()
         }
@@ -57,7 +58,7 @@ def _compare(
     program: Program, pending: dict[str, Node], override: Mapping[str, torch.Tensor], rng: np.random.Generator
 ) -> dict[str, Node]:
     """What could not be compared under these weights."""
-    probe = _with_weights(program, override)
+    probe = replace(program, weights={**program.weights, **override})
     lowered = lower(probe)
     constants = _constants(probe)
     by_name = {op.name: op for op in program.operations}
@@ -80,13 +81,15 @@ def _compare(
         if not np.isfinite(expected).all():
             left[name] = node
             continue
-        _same(name, op.target, act(other.map, [inputs[i] for i in node.inputs]), expected, _exact(other.map))
+        _same(
+            name, op.target, act(other.map, [inputs[i] for i in node.inputs]), expected, _tolerance(other.map, program)
+        )
         before = lowered.get(node.inputs[0])
         both = None if before is None else pair(before.map, other.map)
         if before is not None and both is not None:
             x = rng.integers(-3, 4, size=both.input_shape).astype(np.float64)
             middle = torch.from_numpy(_run(by_name[before.name], constants | {before.inputs[0]: torch.from_numpy(x)}))
-            _same(name, f"pad and {op.target}", apply(both, x), _run(op, constants | {before.name: middle}), True)
+            _same(name, f"pad and {op.target}", apply(both, x), _run(op, constants | {before.name: middle}), 0.0)
     return left
 
 
@@ -114,9 +117,9 @@ def probe_activation(name: str, map_: Pointwise, x: Array) -> None:
     flat[:] = np.resize(grid, flat.shape)
 
 
-def _same(name: str, target: str, found: Array, expected: Array, exact: bool) -> None:
+def _same(name: str, target: str, found: Array, expected: Array, tolerance: float) -> None:
     difference = np.abs(found - expected) if found.shape == expected.shape else np.array(np.inf)
-    allowed = 0.0 if exact else TOLERANCE * (1 + np.abs(expected).max(initial=0.0))
+    allowed = tolerance * (1 + np.abs(expected).max(initial=0.0))
     if not difference.max(initial=0.0) <= allowed:
         raise CrossCheckError(
             f"the graph differs from the program by {difference.max()} on integers",
@@ -126,19 +129,16 @@ def _same(name: str, target: str, found: Array, expected: Array, exact: bool) ->
         )
 
 
-def _exact(map_: Map) -> bool:
+def _tolerance(map_: Map, program: Program) -> float:
+    """Relative: 0 on integers, rounding where the map divides or is smooth, the dtype's where it encloses a scalar."""
     if isinstance(map_, Pointwise):
-        return map_.name in ("relu", "abs")
+        return 0.0 if map_.name in ("relu", "abs") else 4 * torch.finfo(program.dtype).eps
     if not isinstance(map_, Affine):
-        return True
+        return 0.0
     numbers = [getattr(map_.linear, f, None) for f in ("weight", "kernel", "factor")] + [map_.bias]
-    return not isinstance(map_.linear, AveragePooling) and all(n is None or n.radius is None for n in numbers)
-
-
-def _with_weights(program: Program, override: Mapping[str, torch.Tensor]) -> Program:
-    return Program(
-        program.inputs, torch.float64, {**program.weights, **override}, {}, program.operations, program.outputs
-    )
+    if any(n is not None and n.radius is not None for n in numbers):
+        return 4 * torch.finfo(program.dtype).eps
+    return TOLERANCE if isinstance(map_.linear, AveragePooling) else 0.0
 
 
 def _constants(program: Program) -> dict[str, torch.Tensor]:

@@ -14,10 +14,8 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.read.calls import name_calls, source_line
+from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program, Ref, check_weights
-
-ASSERTIONS = "aten._assert_"
-"""Operations that compute nothing and are left out."""
 
 
 class TraceError(LipverifyError):

@@ -3,41 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Protocol
 
 from lipverify.render.escape import lower_text, visible
 from lipverify.render.outcome import place
-
-
-class Pair(Protocol):
-    """A witness as a report states it, as far as it is shown."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def norms(self) -> object: ...
-    @property
-    def claim(self) -> str | None: ...
-    @property
-    def verifier(self) -> str: ...
-    @property
-    def ratio(self) -> Fraction: ...
-
-
-class Replayed(Protocol):
-    """What a witness shows when it is evaluated again, as far as it is shown."""
-
-    @property
-    def pair(self) -> Pair: ...
-    @property
-    def proved(self) -> Fraction: ...
-    @property
-    def inside(self) -> bool: ...
-    @property
-    def reproduced(self) -> bool: ...
-    @property
-    def refutes(self) -> bool: ...
+from lipverify.replay import Replayed
 
 
 def render(done: Sequence[Replayed]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipverify.report import SCHEMA
 from lipverify.rigor.rounding import decimal_down, decimal_up
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from lipverify.evidence import Evidence, Witness
     from lipverify.report import RegionReport, Report
 
-SCHEMA = "lipverify-report/1"
 DIGITS = 17
 _NUMBERS = re.compile(r'\[\s+("-?0x[^\[\]]*?)\s+\]')
 
