@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lipverify.read import Program
 
 FORMATS = ("text", "json", "markdown")
+SUFFIXES = {".json": "json", ".md": "markdown"}
 EXITS = """
 Exit codes: 0 every claim is PROVED; 1 a claim is REFUTED or bounds are in CONFLICT; 2 usage or unreadable input;
 3 something is UNDECIDED or UNSUPPORTED, or nothing was claimed; 70 a defect of lipverify; 130 interrupted.
@@ -74,7 +75,9 @@ def audit(
         typer.Option(help="Let this third party's verifier prove and refute; may be repeated.", metavar="NAME"),
     ] = None,
     bounds_only: Annotated[bool, typer.Option("--bounds-only", help="Judge no claims; exit 0 with bounds.")] = False,
-    format: Annotated[str, typer.Option(help="text, json or markdown.")] = "text",
+    format: Annotated[
+        str | None, typer.Option(help="text, json or markdown; by default what --output's suffix says, else text.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the report here, whole or not at all.", metavar="F")
     ] = None,
@@ -82,6 +85,7 @@ def audit(
 ) -> None:
     """Check every Lipschitz claim of a model, layer by layer."""
     with terminal.guarded():
+        format = format or SUFFIXES.get(output.suffix.lower() if output else "", "text")
         _usage(claims, at, radius, bounds_only, format)
         _usage_of_output(output, {"the model": model, "--claims": claims, "--at": at})
         if output is None:
@@ -95,6 +99,9 @@ def audit(
                     model, claims, verifiers, at, radius, trust_verifier, bounds_only, format, seed, True
                 )
                 file.commit(text)
+            from lipverify.render.escape import visible
+
+            terminal.write(f"wrote {visible(str(output), 1000)} ({format}); exit code {code}\n")
         raise typer.Exit(code)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from lipverify.claims import L2
 from lipverify.render import drawing, outcome
 from lipverify.render.escape import lower_text, upper_text, visible
 from lipverify.verdict import Verdict
@@ -90,6 +91,11 @@ def _stacked(report: Report, colour: bool) -> list[str]:
     return lines
 
 
+def _place(region: RegionReport) -> str:
+    norm = "" if region.norms == L2 else f" {region.norms}"
+    return visible(outcome.place(region.path), 48) + norm
+
+
 def _layer(region: RegionReport) -> str:
     text = visible(outcome.place(region.path))
     return text if len(text) <= 48 else "…" + text[-47:]
@@ -116,7 +122,7 @@ def _verifier_cell(region: RegionReport, evidence: Evidence | None) -> Cell:
 
 
 def _details(region: RegionReport, width: int, colour: bool) -> list[str]:
-    place = visible(outcome.place(region.path))
+    place = _place(region)
     mark, end = ("\x1b[1;31m", "\x1b[0m") if colour else ("", "")
     lines = [f"{mark}!! MISMATCH ({m.kind}){end} {place}: {visible(m.message, 1000)}" for m in region.mismatches]
     if region.reason:
@@ -142,7 +148,7 @@ def _unsupported(report: Report) -> list[str]:
     for region in report.regions:
         for e in region.evidence:
             if e.reason:
-                places.setdefault((e.verifier, e.reason), []).append(visible(outcome.place(region.path), 48))
+                places.setdefault((e.verifier, e.reason), []).append(_place(region))
     lines = []
     for (verifier, reason), where in places.items():
         more = f" and {len(where) - 3} more" if len(where) > 3 else ""
