@@ -59,7 +59,9 @@ def test_the_planted_fault_is_refuted_and_every_other_layer_still_proved(faulty)
     refuted = [path for (path, _), verdict in verdicts.items() if verdict == "REFUTED"]
     assert refuted == ["trunk.dense3"]
     around = {("trunk", "l2->l2"), ("", "l2->linf"), ("", "l2->l2")}
-    assert all((verdict == "UNDECIDED") == (row in around) for row, verdict in verdicts.items() if row[0] != "trunk.dense3")
+    assert all(
+        (verdict == "UNDECIDED") == (row in around) for row, verdict in verdicts.items() if row[0] != "trunk.dense3"
+    )
     (row,) = (row for row in report["regions"] if row["path"] == "trunk.dense3")
     assert float(row["lower"]) > 1.2 and row["claim"] == "1"
     replayed = run("-m", "lipverify", "replay", faulty / "report.json", faulty / "model.pt2")
