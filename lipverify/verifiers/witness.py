@@ -72,7 +72,7 @@ class WitnessSearch:
             self.name,
             lower=ratio,
             rigor=Rigor.RIGOROUS,
-            method="pair of inputs, ratio proved in ball arithmetic",
+            method="two inputs, ratio in ball arithmetic",
             seconds=time.perf_counter() - start,
             witness=Witness(found[0], found[1], ratio),
         )
