@@ -258,7 +258,10 @@ def _run(verifier: Verifier, problem: Problem) -> Evidence:
     except LipverifyError:
         raise
     except Contradiction as found:
-        evidence = Evidence(verifier.name, found.lower, found.upper, Rigor.RIGOROUS, found.method)
+        contradiction = f"{found.method}: its own bounds contradict each other"
+        evidence = Evidence(verifier.name, contradiction=contradiction, reason=contradiction)
+        if found.lower > found.upper >= 0:
+            evidence = Evidence(verifier.name, found.lower, found.upper, Rigor.RIGOROUS, found.method)
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         evidence = Evidence(verifier.name, reason=f"it failed ({why})")

@@ -92,4 +92,6 @@ class Contradiction(Exception):
 
     def __init__(self, lower: Fraction, upper: Fraction, method: str) -> None:
         super().__init__(f"{method}: a lower bound {float(lower)} above an upper bound {float(upper)}")
+        if not (isinstance(lower, Fraction) and isinstance(upper, Fraction)):
+            raise TypeError("a contradiction is between Fractions")
         self.lower, self.upper, self.method = lower, upper, method

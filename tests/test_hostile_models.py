@@ -254,3 +254,105 @@ def test_a_lower_bound_without_two_inputs_refutes_nothing():
     model = nn.Sequential(nn.Linear(3, 3), nn.Softmax(-1)).eval()
     (row,) = lipverify.audit(model, torch.ones(1, 3), claims=claims, verifiers=[shown], trusted=["says"]).regions
     assert row.verdict is Verdict.UNSUPPORTED and row.mismatches[0].kind is MismatchKind.CLAIM
+
+
+def buffered(function, dtype=torch.float32, **buffers):
+    model = nn.Module()
+    for name, value in buffers.items():
+        model.register_buffer(name, value)
+    model.forward = lambda x: function(x, *(getattr(model, name) for name in buffers))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        (buffered(lambda x, a: x * a, a=torch.tensor(1 - 2.0**-40, dtype=torch.float64)), torch.float32),
+        (
+            buffered(
+                lambda x, a, w: x * ((a - w) * 2.0**24),
+                a=torch.tensor(1 + 2.0**-24 + 2.0**-40, dtype=torch.float64),
+                w=torch.ones(3),
+            ),
+            torch.float32,
+        ),
+        (buffered(lambda x, n: x * n, n=torch.tensor([2051] * 3)), torch.float16),
+        (buffered(lambda x, n: x * n, n=torch.tensor(259)), torch.bfloat16),
+        (buffered(lambda x, n: x * n, n=torch.tensor(16777219)), torch.float32),
+    ],
+)
+def test_weights_that_meet_a_narrower_dtype_are_not_taken_as_exact(model, dtype):
+    assert verdict(model, "0.9", torch.ones(1, 3, dtype=dtype)) is Verdict.UNSUPPORTED
+    assert verdict(model, "1e9", torch.ones(1, 3, dtype=dtype)) is Verdict.UNSUPPORTED
+
+
+def test_small_integers_are_kept():
+    model = buffered(lambda x, n: x * n, n=torch.tensor([3, 4, 5]))
+    assert verdict(model, "5") is Verdict.PROVED
+
+
+def test_a_view_of_a_weight_read_elsewhere_is_noticed_too():
+    """permute and relu are said to belong to lin, mm to the root: claim 1 on lin is not the ReLU's."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential(nn.Linear(3, 3, bias=False))
+
+        def forward(self, x):
+            return torch.relu(self.block(x))
+
+    honest = trace(Net().eval(), torch.ones(1, 3))
+    inside = ("", "block", "block.0")
+    lying = replace(
+        honest,
+        operations=tuple(
+            replace(op, calls=("",) if op.target == "aten.mm.default" else inside) for op in honest.operations
+        ),
+    )
+    for path in ("block", "block.0"):
+        assert "read outside" in regions(lying)[path].unsupported
+        assert lipverify.audit(lying, claims=[{"layer": path, "bound": "1"}], verifiers=FAST).exit_code != 0
+
+
+class Contradicts(Says):
+    def verify(self, problem):
+        from lipverify.evidence import Contradiction
+
+        raise Contradiction(*self.evidence.values(), "x")
+
+
+@pytest.mark.parametrize("bounds", [(0, 0), (5, 0), (0.5, 0.25)])
+@pytest.mark.parametrize("trusted", [(), ("says",)])
+def test_a_strangers_contradiction_proves_nothing(bounds, trusted):
+    lower, upper = (Fraction(b) if isinstance(b, int) else b for b in bounds)
+    stranger = Contradicts(lower=lower, upper=upper)
+    claims = [{"layer": "", "bound": "0"}]
+    report = lipverify.audit(
+        nn.Linear(3, 3).eval(), torch.ones(1, 3), claims=claims, verifiers=[stranger], trusted=trusted
+    )
+    assert report.verdict is (Verdict.CONFLICT if trusted and bounds == (5, 0) else Verdict.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: x * torch.ops.aten.add.Scalar(w, 1, 2),
+        lambda x, w: x * (w.to(torch.uint8) ** 2),
+        lambda x, w: x * torch.ops.aten.pow.Tensor_Scalar(w, 3),
+    ],
+)
+def test_arithmetic_on_weights_beyond_the_rules_is_unsupported(function):
+    assert verdict(Lambda(function, torch.tensor([16.0])), "1") is Verdict.UNSUPPORTED
+
+
+def test_dropout_of_a_plain_export_is_the_identity(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(), nn.ReLU()).eval()
+    torch.export.save(torch.export.export(model, (torch.ones(1, 3),)), tmp_path / "model.pt2")
+    report = lipverify.audit(tmp_path / "model.pt2", claims=[{"layer": "", "bound": "100"}], verifiers=FAST)
+    assert report.verdict is Verdict.PROVED and report.regions[0].lower > 0
+
+
+def test_a_buffer_that_nothing_reads_may_hold_anything():
+    model = buffered(lambda x, mask: 2 * x, mask=torch.tensor([-float("inf")]))
+    assert verdict(model, "2") is Verdict.PROVED

@@ -205,12 +205,17 @@ def _fold(
         if not keeps(dtypes.get(name), dtypes.get(op.name), known[name].midpoint):
             raise NotFoldable(f"{where}: a conversion from {dtypes.get(name)} to {dtypes.get(op.name)} may round")
         return known[name]
-    if op.target == "aten.pow.Tensor_Scalar" and op.args[1] == 2:
-        return enclose(_square(interval(known[op.references[0]])))
     rule = INTERVAL_RULES.get(op.target)
     whole = [r for r in op.references if not (dtypes.get(r) or torch.bool).is_floating_point]
     if whole:
         raise NotFoldable(f"{where}: integer arithmetic, which may wrap")
+    narrowed = [r for r in op.references if not keeps(dtypes.get(r), dtypes.get(op.name))]
+    if narrowed:
+        raise NotFoldable(f"{where}: {dtypes.get(narrowed[0])} narrowed to {dtypes.get(op.name)}")
+    if op.target == "aten.pow.Tensor_Scalar" and op.args[1:] == (2,):
+        return enclose(_square(interval(known[op.references[0]])))
+    if rule is not None and len(op.args) != rule.__code__.co_argcount:
+        raise NotFoldable(f"{where} with {len(op.args)} arguments")
     if rule is None or op.kwargs:
         raise NotFoldable(where if rule is None else f"{where} with {', '.join(op.kwargs)}")
     operands = [known[a.name] if isinstance(a, Ref) else _scalar_argument(a, dtype, where) for a in op.args]

@@ -43,24 +43,28 @@ def foreign_readers(program: Program) -> dict[str, str]:
     """Modules whose weights an operation reads that belongs to no call of an owner of them, with the reason.
 
     Such a module's calls are not all that its weights do: either another module uses them, or the record of which call an
-    operation belongs to is wrong. Its region proves nothing. Tied weights have several owners, each as good as another.
+    operation belongs to is wrong. Its region proves nothing. Tied weights have several owners, each as good as another;
+    what holds of a module holds of those around it that the operation lies outside of, too.
     """
-    owners: dict[int, set[str]] = {}
+    aliases: dict[int, set[str]] = {}
     for value, weight in program.weights.items():
-        owner = program.weight_names.get(value, "").rpartition(".")[0]
-        owners.setdefault(id(weight), set()).add(owner)
-        owners.setdefault(weight.data_ptr(), set()).add(owner)
+        for identity in (id(weight), weight.data_ptr()):
+            aliases.setdefault(identity, set()).add(program.weight_names.get(value, "").rpartition(".")[0])
+    made_of = {value: {value} for value in program.weights}
     foreign: dict[str, str] = {}
     for op in program.operations:
+        if all(r in made_of for r in op.references):  # arithmetic on weights: what counts is where the outcome is used
+            made_of[op.name] = set().union(*(made_of[r] for r in op.references))
+            continue
         calls = {split_call(call, program.modules)[0] for call in op.calls}
-        for value in op.references:
-            if value not in program.weights:
-                continue
+        for value in set().union(*(made_of.get(r, set()) for r in op.references)):
             weight = program.weights[value]
-            owning = (owners[id(weight)] | owners[weight.data_ptr()]) - {""}
-            if owning and not owning & calls:
-                reason = f"its weight {program.weight_names[value]} is read outside of it"
-                foreign.update((owner, reason) for owner in owning)
+            owners = (aliases[id(weight)] | aliases[weight.data_ptr()]) - {""}
+            if owners & calls:
+                continue
+            reason = f"its weight {program.weight_names.get(value, value)} is read outside of it"
+            chains = {".".join(owner.split(".")[:k]) for owner in owners for k in range(1, owner.count(".") + 2)}
+            foreign.update((owner, reason) for owner in chains - calls)
     return foreign
 
 

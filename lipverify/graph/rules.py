@@ -116,6 +116,14 @@ def _rearrangement(op: Operation, scope: Scope) -> Lowered:
     return affine(Rearrange(scope.shapes[value], scope.shapes[op.name]), None, value)
 
 
+def _dropout(op: Operation, scope: Scope) -> Lowered:
+    x, _, train = arguments(op, ("input", None), ("p", None), ("train", True))
+    if train is not False:
+        raise NotLowered("dropout in training")
+    shape = scope.shapes[scope.value(x)]
+    return affine(Rearrange(shape, shape), None, scope.value(x))
+
+
 def _permutation(op: Operation, scope: Scope) -> Lowered:
     value = scope.value(op.args[0])
     shape = scope.shapes[value]
@@ -147,6 +155,7 @@ RULES: dict[str, Callable[[Operation, Scope], Lowered]] = {
     "aten.div.Tensor": _quotient,
     "aten.div.Scalar": _quotient,
     "aten.neg.default": _negation,
+    "aten.dropout.default": _dropout,
     "aten.pad.default": pad,
     "aten.constant_pad_nd.default": pad,
     "aten.permute.default": _permutation,

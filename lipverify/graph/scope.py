@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lipverify.graph.fold import scalar
+from lipverify.graph.fold import keeps, scalar
 from lipverify.maps import Affine, Enclosure, LinearMap, Map, Shape
 from lipverify.read.program import Operation, Ref
 
@@ -45,6 +45,8 @@ class Scope:
         """The numbers of an argument that does not depend on the input: a folded weight or a Python scalar."""
         if isinstance(arg, Ref):
             if arg.name in self.weights:
+                if not keeps(self.dtypes.get(arg.name), self.dtype, self.weights[arg.name].midpoint):
+                    raise NotLowered(f"a weight of {self.dtypes.get(arg.name)} among values of {self.dtype} may round")
                 return self.weights[arg.name]
             raise NotLowered("a product or other mixture of two values that both depend on the input")
         if isinstance(arg, bool) or not isinstance(arg, int | float):

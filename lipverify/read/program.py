@@ -140,7 +140,10 @@ def check_weights(program: Program) -> None:
     Raises:
         LipverifyError: naming the first such tensor.
     """
+    read = {r for op in program.operations for r in op.references} | set(program.outputs)
     for name, weight in program.weights.items():
+        if name not in read:
+            continue
         where = program.weight_names.get(name, name)
         if weight.is_complex():
             raise LipverifyError(

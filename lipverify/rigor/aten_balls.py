@@ -179,7 +179,14 @@ def hardtanh(x: Ball, low: Ball | None = None, high: Ball | None = None) -> Ball
     return Ball(torch.minimum(torch.maximum(x.midpoint, low.midpoint), high.midpoint), grown(x.radius + ends, 2))
 
 
-def conversion(x: Ball, **_: Any) -> Ball:
+def dropout(x: Ball, probability: float, train: bool) -> Ball:
+    """The identity, outside training."""
+    if train is not False:
+        raise NotFoldable("dropout in training")
+    return x
+
+
+def conversion(x: Ball, *_: Any, **__: Any) -> Ball:
     """Of a conversion that changes no number."""
     return x
 

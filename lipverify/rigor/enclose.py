@@ -38,8 +38,9 @@ def enclose(program: Program, x: torch.Tensor) -> Ball:
     dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
     for op in program.operations:
         try:
-            if op.target == "aten._to_copy.default" and not keeps(dtypes.get(op.references[0]), dtypes.get(op.name)):
-                raise NotFoldable(f"a conversion from {dtypes.get(op.references[0])} to {dtypes.get(op.name)} rounds")
+            for name in op.references:
+                if not keeps(dtypes.get(name), dtypes.get(op.name)):
+                    raise NotFoldable(f"a conversion from {dtypes.get(name)} to {dtypes.get(op.name)} may round")
             ball = values[op.name] = _step(op, values, program.dtype)
         except NotFoldable as reason:
             raise NotEnclosed(f"{op.target} in {op.calls[-1] or 'the model'}: {reason}") from reason
@@ -116,6 +117,8 @@ RULES: dict[str, Callable[..., Ball]] = {
     "aten.tanh.default": balls.smooth(balls.tanh, 1.0),
     "aten.sigmoid.default": balls.smooth(balls.sigmoid, 0.25),
     "aten._to_copy.default": balls.conversion,
+    "aten.to.dtype": balls.conversion,
+    "aten.dropout.default": balls.dropout,
 }
 """ATen operation -> its rule on balls. Written without sight of the lowering rules: the two check each other."""
 

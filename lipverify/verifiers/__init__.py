@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lipverify.errors import LipverifyError, quoted
-from lipverify.evidence import Evidence, Rigor
+from lipverify.evidence import Contradiction, Evidence, Rigor
 from lipverify.verifiers.problem import Problem, Verifier
 
 BUILT_IN = {
@@ -30,7 +30,10 @@ class Capped:
         self.name = verifier.name
 
     def verify(self, problem: Problem) -> Evidence:
-        evidence = self._verifier.verify(problem)
+        try:
+            evidence = self._verifier.verify(problem)
+        except Contradiction as found:
+            raise RuntimeError(f"it reports a contradiction: {found}") from found
         return replace(evidence, rigor=Rigor.NUMERIC) if evidence.rigor.proves else evidence
 
 
