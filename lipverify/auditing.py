@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike, fspath
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from lipverify.claims import L2, LOGITS, Claim, ClaimError, NormPair, as_claims, check_layers, parse_claims, read_claims
@@ -25,7 +20,8 @@ from lipverify.read import Program, read
 from lipverify.read.calls import split_call
 from lipverify.report import RegionReport, Report
 from lipverify.rigor import machine
-from lipverify.subnormals import kept
+from lipverify.samples import as_samples, as_tensor, centers_of
+from lipverify.undisturbed import undisturbed
 from lipverify.verdict import Verdict, judge
 from lipverify.verifiers import BUILT_IN, Problem, Verifier, admit
 
@@ -63,16 +59,16 @@ def audit(
         LipverifyError: for a model that cannot be read or traced, claims about layers that do not exist, unusable inputs.
     """
     start = time.perf_counter()
-    with _undisturbed():
+    with undisturbed():
         machine()
         radius, chosen = _radius(radius), _verifiers(verifiers, trusted)
         program = _program(model, inputs)
-        samples = _samples(program, inputs)
+        samples = as_samples(program, inputs)
         claimed = _claims(claims, program)
         found = regions(program)
         if claimed is not None:
             check_layers(claimed, [*program.modules, *found])
-        centers = _centers(program, found, samples)
+        centers = centers_of(program, found, samples)
         rows = []
         for path, region, norms, claim in _questions(found, claimed, program.modules):
             bound, domain = (claim.bound, _domain(claim, region)) if claim else (None, None)
@@ -89,27 +85,6 @@ def audit(
         tuple(_notes(program)),
         time.perf_counter() - start,
     )
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """What the caller's process has set (gradients off, autocast, flushed subnormals, raising numpy) is set aside.
-
-    What the audit itself moves (random states, warning filters, the recursion limit) is put back.
-    """
-    limit = sys.getrecursionlimit()
-    with ExitStack() as stack:
-        stack.enter_context(kept())
-        stack.enter_context(np.errstate(all="ignore"))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast("cpu", enabled=False))
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(warnings.catch_warnings())
-        try:
-            yield
-        finally:
-            sys.setrecursionlimit(limit)
 
 
 def _radius(radius: Any) -> Fraction | None:
@@ -161,7 +136,7 @@ def _program(model: Any, inputs: Any) -> Program:
                 why="its operations are known only once it is traced",
                 step="Pass inputs=..., one input or more, batch axis first.",
             )
-        return trace(model, _tensor(inputs)[:1])
+        return trace(model, as_tensor(inputs)[:1])
     if isinstance(model, str | PathLike):
         return read(model)
     raise LipverifyError(
@@ -171,51 +146,6 @@ def _program(model: Any, inputs: Any) -> Program:
 
 def _named(model: Any) -> str:
     return fspath(model) if isinstance(model, str | PathLike) else "program"
-
-
-def _tensor(inputs: Any) -> torch.Tensor:
-    try:
-        given = torch.as_tensor(inputs).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise LipverifyError("the inputs are no array", why=quoted(error, 200), step="Pass a tensor.") from None
-    if given.ndim == 0 or given.numel() == 0 or given.is_complex() or not bool(torch.isfinite(given).all()):
-        raise LipverifyError(
-            f"the inputs are unusable, of shape {tuple(given.shape)} and {given.dtype}",
-            why="they are complex, empty, without a batch axis, or contain NaN or infinity",
-            step="Pass an array of real numbers, batch axis first.",
-        )
-    return given
-
-
-def _samples(program: Program, inputs: Any) -> list[torch.Tensor]:
-    """Every given input in float64, in the shape that the program reads."""
-    if inputs is None or len(program.inputs) != 1:
-        return []
-    ((_, shape),) = program.inputs.items()
-    given = _tensor(inputs)
-    each = shape[1:] if shape[:1] == (1,) else shape
-    if tuple(given.shape) == shape:
-        given = given.unsqueeze(0)
-    elif tuple(given.shape[1:]) != each:
-        raise LipverifyError(
-            f"the inputs have shape {tuple(given.shape)}",
-            why=f"one input of the model has shape {each}",
-            step=f"Pass an array of shape (k, {', '.join(map(str, each))}) with k >= 1.",
-        )
-    return [x.to(torch.float64).reshape(shape).clone() for x in given]
-
-
-def _centers(program: Program, found: Mapping[str, Region], samples: list[torch.Tensor]) -> dict[str, np.ndarray]:
-    """What the given inputs become at the input of every region, on the original program."""
-    starts = {path: next(iter(r.program.inputs)) for path, r in found.items() if r.program is not None}
-    if not samples or not starts:
-        return {}
-    try:
-        with torch.no_grad():
-            runs = [{n: v for n, v in program.values(x).items() if n in set(starts.values())} for x in samples]
-    except (RuntimeError, NotImplementedError, ValueError):  # an operation that cannot run here: no local bounds
-        return {}
-    return {path: np.stack([run[start].numpy() for run in runs]) for path, start in starts.items()}
 
 
 def _questions(

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = (
-    "errors subnormals numerals strict_json maps actions claims evidence read graph rigor verifiers verdict report "
-    "auditing replay render output terminal cli"
+    "errors subnormals undisturbed numerals strict_json maps actions claims evidence read graph samples rigor verifiers "
+    "verdict report auditing replay render output terminal cli"
 ).split()
 
 
