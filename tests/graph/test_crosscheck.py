@@ -19,6 +19,7 @@ from lipverify.maps import (
     Dense,
     Diagonal,
     Enclosure,
+    Opaque,
     Pad,
     Pointwise,
     Rearrange,
@@ -120,3 +121,47 @@ def test_a_wrong_merge_of_padding_is_noticed(monkeypatch):
     model, x = SUPPORTED["circular"]
     with pytest.raises(CrossCheckError):
         regions(trace(model.eval(), x))
+
+
+def spoiled(map_):
+    """The map with one of its numbers off by one: the first weight where it has one, else its offset or sign."""
+    if isinstance(map_, Sum):
+        return replace(map_, signs=(map_.signs[0], -map_.signs[1]))
+    if isinstance(map_, Pointwise):
+        return replace(map_, function=lambda x: map_.function(x) + 1.0)
+    for field in ("weight", "kernel", "factor"):
+        numbers = getattr(map_.linear, field, None)
+        if numbers is not None:
+            return replace(map_, linear=replace(map_.linear, **{field: flip(numbers)}))
+    offset = np.ones(map_.output_shape) + (0.0 if map_.bias is None else map_.bias.midpoint)
+    return replace(map_, bias=Enclosure(offset))
+
+
+def targets():
+    found = {}
+    for case, (model, x) in SUPPORTED.items():
+        program = trace(model.eval(), x)
+        nodes = lowering.lower(program)
+        for op in program.operations:
+            if op.name in nodes:
+                found.setdefault(op.target, case)
+    return sorted(found.items())
+
+
+@pytest.mark.parametrize(("target", "case"), targets())
+def test_every_lowering_rule_corrupted_in_turn_is_noticed(monkeypatch, target, case):
+    original, hit = lowering.lower_operation, []
+
+    def lower_operation(op, *rest):
+        map_, inputs = original(op, *rest)
+        if op.target == target and not isinstance(map_, Opaque):
+            hit.append(op.name)
+            return spoiled(map_), inputs
+        return map_, inputs
+
+    monkeypatch.setattr(lowering, "lower_operation", lower_operation)
+    model, x = SUPPORTED[case]
+    program = trace(model.eval(), x)
+    with pytest.raises(CrossCheckError):
+        regions(program)
+    assert hit
