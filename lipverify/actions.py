@@ -5,6 +5,7 @@ In numpy and independent of torch, so that the import of a program can be cross-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import singledispatch
 
 import numpy as np
@@ -13,13 +14,16 @@ from lipverify.maps import (
     Adjoint,
     Affine,
     Array,
-    AveragePooling,
     Convolution,
     Dense,
     Diagonal,
+    Gather,
+    Lipschitz,
     Pad,
     Pointwise,
     Rearrange,
+    Separable,
+    size,
 )
 
 
@@ -30,7 +34,7 @@ def apply(map_, x: Array) -> Array:
     Rounding: none where all products and sums are representable (small integers), else that of numpy.
 
     Raises:
-        TypeError: for a map without a definition here (Opaque, Sum with its several inputs).
+        TypeError: for a map without a definition here (Opaque, and maps of several inputs).
     """
     raise TypeError(f"no action is defined for {type(map_).__name__}")
 
@@ -43,9 +47,21 @@ def _(map_: Dense, x: Array) -> Array:
 @apply.register
 def _(map_: Convolution, x: Array) -> Array:
     padded = apply(Pad(map_.input_shape, ((0, 0), (0, 0), *map_.pads), map_.circular), x)
+    y = np.zeros(map_.output_shape)
+    for taps, window in _windows(map_):
+        grouped = padded[(..., *window)].reshape(len(x), map_.groups, -1, size(y.shape[2:]))
+        y += np.matmul(taps, grouped).reshape(y.shape)
+    return y
+
+
+def _windows(map_: Convolution) -> Iterator[tuple[Array, tuple[slice, ...]]]:
+    """For every tap, its matrices (groups, out / groups, C / groups) and the part of the padded image it multiplies."""
     kernel = map_.kernel.midpoint
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[2:], axis=(2, 3))
-    return np.einsum("nchwij,ocij->nohw", windows, kernel, optimize=True)
+    kernel = kernel.reshape(map_.groups, -1, *kernel.shape[1:])
+    axes = list(zip(map_.dilation, map_.stride, map_.output_shape[2:], strict=True))
+    for tap in np.ndindex(*kernel.shape[3:]):
+        window = (slice(t * d, t * d + s * (m - 1) + 1, s) for t, (d, s, m) in zip(tap, axes, strict=True))
+        yield kernel[(..., *tap)], tuple(window)
 
 
 @apply.register
@@ -59,10 +75,16 @@ def _(map_: Diagonal, x: Array) -> Array:
 
 
 @apply.register
-def _(map_: AveragePooling, x: Array) -> Array:
-    *rest, h, w = map_.output_shape
-    a, b = map_.window
-    return x[..., : h * a, : w * b].reshape(*rest, h, a, w, b).sum((-3, -1)) / (a * b)
+def _(map_: Separable, x: Array) -> Array:
+    for axis, factor in map_.factors:
+        x = np.moveaxis(np.tensordot(factor.midpoint, x, (1, axis)), 0, axis)
+    scale = map_.scale
+    return (x * scale.numerator / scale.denominator).reshape(map_.output_shape)
+
+
+@apply.register
+def _(map_: Gather, x: Array) -> Array:
+    return np.append(x.reshape(-1), 0.0)[map_.index]
 
 
 @apply.register
@@ -81,8 +103,9 @@ def _(map_: Affine, x: Array) -> Array:
     return y if map_.bias is None else y + map_.bias.midpoint
 
 
-@apply.register
-def _(map_: Pointwise, x: Array) -> Array:
+@apply.register(Pointwise)
+@apply.register(Lipschitz)
+def _(map_: Pointwise | Lipschitz, x: Array) -> Array:
     return map_.function(x)
 
 
@@ -103,12 +126,12 @@ def _(map_: Dense, y: Array) -> Array:
 
 @adjoint_apply.register
 def _(map_: Convolution, y: Array) -> Array:
-    kernel = map_.kernel.midpoint
     pad = Pad(map_.input_shape, ((0, 0), (0, 0), *map_.pads), map_.circular)
     padded = np.zeros(pad.output_shape)
-    h, w = y.shape[2:]
-    for i, j in np.ndindex(*kernel.shape[2:]):
-        padded[:, :, i : i + h, j : j + w] += np.einsum("nohw,oc->nchw", y, kernel[:, :, i, j], optimize=True)
+    grouped = y.reshape(len(y), map_.groups, -1, size(y.shape[2:]))
+    for taps, window in _windows(map_):
+        part = padded[(..., *window)]
+        part += np.matmul(taps.swapaxes(-1, -2), grouped).reshape(part.shape)
     return adjoint_apply(pad, padded)
 
 
@@ -123,11 +146,20 @@ def _(map_: Diagonal, y: Array) -> Array:
 
 
 @adjoint_apply.register
-def _(map_: AveragePooling, y: Array) -> Array:
-    a, b = map_.window
-    x = np.zeros(map_.input_shape)
-    x[..., : y.shape[-2] * a, : y.shape[-1] * b] = np.repeat(np.repeat(y, a, -2), b, -1) / (a * b)
-    return x
+def _(map_: Separable, y: Array) -> Array:
+    rows = {axis: len(factor.midpoint) for axis, factor in map_.factors}
+    y = y.reshape([rows.get(axis, n) for axis, n in enumerate(map_.input_shape)])
+    for axis, factor in map_.factors:
+        y = np.moveaxis(np.tensordot(factor.midpoint.T, y, (1, axis)), 0, axis)
+    scale = map_.scale
+    return y * scale.numerator / scale.denominator
+
+
+@adjoint_apply.register
+def _(map_: Gather, y: Array) -> Array:
+    x = np.zeros(size(map_.input_shape) + 1)
+    np.add.at(x, map_.index, y)
+    return x[:-1].reshape(map_.input_shape)
 
 
 @adjoint_apply.register

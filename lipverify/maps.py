@@ -53,23 +53,38 @@ class Dense:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Convolution:
-    """Stride-1 two-dimensional cross-correlation of (N, C, H, W) with ``kernel`` (out, in, kh, kw).
+    """Cross-correlation of (N, C, *image) with ``kernel`` (out, C / groups, *taps); one or two image axes.
 
     Attributes:
-        pads: ((top, bottom), (left, right)), each >= 0.
+        pads: a (before, after) pair for each image axis, each >= 0.
         circular: the padding repeats the image (each pad at most the image's side) instead of adding zeros.
+        stride, dilation: for each image axis; () is 1 on all of them.
+        groups: output channels o of group g read the channels of group g only.
     """
 
     kernel: Enclosure
     input_shape: Shape
     pads: Pads
     circular: bool = False
+    stride: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        ones = (1,) * len(self.pads)
+        object.__setattr__(self, "stride", tuple(self.stride) or ones)
+        object.__setattr__(self, "dilation", tuple(self.dilation) or ones)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """For each image axis, how far the last tap lies from the first: dilation (taps - 1)."""
+        return tuple(d * (k - 1) for d, k in zip(self.dilation, self.kernel.shape[2:], strict=True))
 
     @property
     def output_shape(self) -> Shape:
         n, _, *image = self.input_shape
-        sides = (m + sum(p) - k + 1 for m, p, k in zip(image, self.pads, self.kernel.shape[2:], strict=True))
-        return (n, self.kernel.shape[0], *sides)
+        axes = zip(image, self.pads, self.reach, self.stride, strict=True)
+        return (n, self.kernel.shape[0], *((m + sum(p) - r - 1) // s + 1 for m, p, r, s in axes))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -99,17 +114,37 @@ class Diagonal:
         return self.input_shape
 
 
-@dataclass(frozen=True, slots=True)
-class AveragePooling:
-    """Means over disjoint windows of the last two axes, incomplete windows dropped."""
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Separable:
+    """``scale`` times a matrix along each of some axes (a Kronecker product), the result reshaped to ``output_shape``.
+
+    Average pooling, interpolation, means and sums over axes, a weight that multiplies from the left.
+
+    Attributes:
+        factors: (axis, matrix (out, in)) pairs, each axis at most once and not negative.
+        scale: an exact factor, > 0.
+    """
 
     input_shape: Shape
-    window: tuple[int, int]
+    output_shape: Shape
+    factors: tuple[tuple[int, Enclosure], ...]
+    scale: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Gather:
+    """y[j] = x[index[j]], or 0 where index[j] is -1: slices, copies, repetitions, crops.
+
+    Attributes:
+        index: int64, of the output's shape, into the flattened input.
+    """
+
+    input_shape: Shape
+    index: NDArray[np.int64]
 
     @property
     def output_shape(self) -> Shape:
-        *rest, h, w = self.input_shape
-        return (*rest, h // self.window[0], w // self.window[1])
+        return self.index.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +169,7 @@ class Pad:
         return tuple(n + sum(p) for n, p in zip(self.input_shape, self.pads, strict=True))
 
 
-LinearMap = Dense | Convolution | Adjoint | Diagonal | AveragePooling | Rearrange | Pad
+LinearMap = Dense | Convolution | Adjoint | Diagonal | Separable | Gather | Rearrange | Pad
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,12 +222,62 @@ class Sum:
     signs: tuple[int, ...]
 
     @property
-    def input_shape(self) -> Shape:
-        return self.shape
+    def input_shapes(self) -> tuple[Shape, ...]:
+        return (self.shape,) * len(self.signs)
 
     @property
     def output_shape(self) -> Shape:
         return self.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """(x_1, ..., x_k) -> the concatenation along ``axis``."""
+
+    input_shapes: tuple[Shape, ...]
+    axis: int
+
+    @property
+    def output_shape(self) -> Shape:
+        first, along = self.input_shapes[0], sum(shape[self.axis] for shape in self.input_shapes)
+        return (*first[: self.axis], along, *first[self.axis + 1 :])
+
+
+@dataclass(frozen=True, slots=True)
+class Extremum:
+    """(x, y) -> the larger of the two in every entry (the smaller, where not ``largest``)."""
+
+    shape: Shape
+    largest: bool
+
+    @property
+    def input_shapes(self) -> tuple[Shape, Shape]:
+        return (self.shape, self.shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lipschitz:
+    """A function of whole vectors with a known constant: max pooling, sorting, softmax, normalisation.
+
+    Attributes:
+        name: its name, for people.
+        square: the square of a proved l2 -> l2 Lipschitz constant on the whole space.
+        why: the proof or its source, in a line.
+        function: on float64 arrays, to rounding.
+        peak: a proved l2 -> linf constant, where it is better than the root of ``square``.
+    """
+
+    name: str
+    input_shape: Shape
+    output_shape: Shape
+    square: Fraction
+    why: str
+    function: Callable[[Array], Array]
+    peak: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +290,15 @@ class Opaque:
     output_shape: Shape
 
 
-Map = Affine | Pointwise | Sum | Opaque
+Joint = Sum | Concatenation | Extremum
+"""Maps of several values."""
+
+Map = Affine | Pointwise | Lipschitz | Joint | Opaque
+
+
+def input_shapes(map_: Map) -> tuple[Shape, ...]:
+    """The shapes of the values that a map reads, in order."""
+    return map_.input_shapes if isinstance(map_, Joint) else (map_.input_shape,)
 
 
 def size(shape: Shape) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from lipverify.maps import Enclosure, Separable
 
 
 class DenseBlock(nn.Module):
@@ -75,3 +80,13 @@ def jacobian(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     model = model.double()
     j = torch.autograd.functional.jacobian(model, x.double())
     return j.reshape(-1, x.numel())
+
+
+def pooling(shape: tuple[int, ...], window: tuple[int, int]) -> Separable:
+    """Means over disjoint windows of the last two axes, incomplete windows dropped."""
+    factors = []
+    for axis, w in enumerate(window, len(shape) - 2):
+        members = np.arange(shape[axis])[None] // w == np.arange(shape[axis] // w)[:, None]
+        factors.append((axis, Enclosure(members.astype(np.float64))))
+    output = (*shape[:-2], *(n // w for n, w in zip(shape[-2:], window, strict=True)))
+    return Separable(shape, output, tuple(factors), Fraction(1, window[0] * window[1]))

@@ -292,12 +292,12 @@ def test_small_integers_are_kept():
 
 
 def test_a_view_of_a_weight_read_elsewhere_is_noticed_too():
-    """permute and relu are said to belong to lin, mm to the root: claim 1 on lin is not the ReLU's."""
+    """t and relu are said to belong to block, matmul to the root: claim 1 on block is not the ReLU's."""
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.block = nn.Sequential(nn.Linear(3, 3, bias=False))
+            self.block = nn.Sequential(Lambda(lambda x, w: x @ w.t(), torch.randn(3, 3)))
 
         def forward(self, x):
             return torch.relu(self.block(x))
@@ -307,7 +307,7 @@ def test_a_view_of_a_weight_read_elsewhere_is_noticed_too():
     lying = replace(
         honest,
         operations=tuple(
-            replace(op, calls=("",) if op.target == "aten.mm.default" else inside) for op in honest.operations
+            replace(op, calls=("",) if op.target == "aten.matmul.default" else inside) for op in honest.operations
         ),
     )
     for path in ("block", "block.0"):

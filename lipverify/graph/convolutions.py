@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
+
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
-from lipverify.maps import Adjoint, AveragePooling, Convolution, Enclosure, Pad
+from lipverify.maps import Adjoint, Array, Convolution, Enclosure, Pad, Separable
 from lipverify.read.program import Operation
 
 
@@ -103,7 +107,14 @@ def average_pooling(op: Operation, scope: Scope) -> Lowered:
         raise NotLowered(f"average pooling with window {window}, stride {stride}, padding {tuple(padding)}")
     if ceil_mode and any(n % w for n, w in zip(shape[-2:], window, strict=True)):
         raise NotLowered("average pooling whose last window is clipped (ceil_mode)")
-    return affine(AveragePooling(shape, window), None, value)
+    factors = tuple((len(shape) - 2 + i, Enclosure(_disjoint(shape[i - 2], w))) for i, w in enumerate(window))
+    output = (*shape[:-2], *(n // w for n, w in zip(shape[-2:], window, strict=True)))
+    return affine(Separable(shape, output, factors, Fraction(1, window[0] * window[1])), None, value)
+
+
+def _disjoint(n: int, window: int) -> Array:
+    """The 0-1 matrix (n // window, n): which entries lie in which window."""
+    return (np.arange(n)[None, :] // window == np.arange(n // window)[:, None]).astype(np.float64)
 
 
 def pad(op: Operation, scope: Scope) -> Lowered:

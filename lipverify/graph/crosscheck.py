@@ -19,7 +19,7 @@ from lipverify.errors import LipverifyError
 from lipverify.graph.fuse import pair
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.lower import lower
-from lipverify.maps import Affine, Array, AveragePooling, Map, Opaque, Pointwise, Sum
+from lipverify.maps import Affine, Array, Concatenation, Extremum, Lipschitz, Map, Opaque, Pointwise, Separable, Sum
 from lipverify.read.program import Operation, Program, run
 
 TOLERANCE = 2.0**-40
@@ -95,8 +95,13 @@ def _compare(
 
 def act(map_: Map, inputs: list[Array]) -> Array:
     """The action of any map of the vocabulary on its inputs, by its definition."""
-    if isinstance(map_, Sum):
-        return sum((s * x for s, x in zip(map_.signs, inputs, strict=True)), np.zeros(map_.shape))
+    match map_:
+        case Sum(shape, signs):
+            return sum((s * x for s, x in zip(signs, inputs, strict=True)), np.zeros(shape))
+        case Concatenation(axis=axis):
+            return np.concatenate(inputs, axis)
+        case Extremum(largest=largest):
+            return (np.maximum if largest else np.minimum)(*inputs)
     return apply(map_, inputs[0])
 
 
@@ -133,12 +138,14 @@ def _tolerance(map_: Map, program: Program) -> float:
     """Relative: 0 on integers, rounding where the map divides or is smooth, the dtype's where it encloses a scalar."""
     if isinstance(map_, Pointwise):
         return 0.0 if map_.name in ("relu", "abs") else 4 * torch.finfo(program.dtype).eps
+    if isinstance(map_, Lipschitz):
+        return 4 * torch.finfo(program.dtype).eps
     if not isinstance(map_, Affine):
         return 0.0
     numbers = [getattr(map_.linear, f, None) for f in ("weight", "kernel", "factor")] + [map_.bias]
     if any(n is not None and n.radius is not None for n in numbers):
         return 4 * torch.finfo(program.dtype).eps
-    return TOLERANCE if isinstance(map_.linear, AveragePooling) else 0.0
+    return TOLERANCE if isinstance(map_.linear, Separable) else 0.0
 
 
 def _constants(program: Program) -> dict[str, torch.Tensor]:

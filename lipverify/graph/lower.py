@@ -11,7 +11,7 @@ from lipverify.graph.fold import NotFoldable, fold
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.rules import RULES
 from lipverify.graph.scope import Lowered, NotLowered, Scope
-from lipverify.maps import Opaque
+from lipverify.maps import Opaque, input_shapes
 from lipverify.read.program import Operation, Program
 from lipverify.read.shapes import types
 
@@ -52,7 +52,7 @@ def lower_operation(op: Operation, scope: Scope, refused: Mapping[str, str] = {}
         if any(scope.dtypes[name] != scope.dtype for name in (op.name, *values)):
             raise NotLowered(f"its values are not of the program's dtype {scope.dtype}")
         map_, inputs = rule(op, scope)
-        if map_.output_shape != scope.shapes[op.name] or any(map_.input_shape != scope.shapes[i] for i in inputs):
+        if map_.output_shape != scope.shapes[op.name] or input_shapes(map_) != tuple(scope.shapes[i] for i in inputs):
             raise NotLowered("the shapes of its map are not those of the program")
         return map_, inputs
     except (NotLowered, NotFoldable) as reason:

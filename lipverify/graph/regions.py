@@ -29,7 +29,7 @@ def regions(program: Program) -> dict[str, Region]:
     where = {op.name: op for op in program.operations}
     for name, reason in crosscheck(program, nodes).items():
         map_ = nodes[name].map
-        nodes[name] = replace(nodes[name], map=Opaque(where[name].target, reason, map_.input_shape, map_.output_shape))
+        nodes[name] = replace(nodes[name], map=Opaque(where[name].target, reason, (), map_.output_shape))
     merged: dict[tuple[int, int], Affine] = {}
     members: dict[str, list[str]] = {"": list(nodes)}
     for name in nodes:

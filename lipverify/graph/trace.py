@@ -13,6 +13,7 @@ from torch import nn
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError, quoted
+from lipverify.graph.rules import RULES
 from lipverify.read.calls import name_calls, source_line
 from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program, Ref, check_weights
@@ -23,9 +24,10 @@ class TraceError(LipverifyError):
 
 
 def trace(model: nn.Module, example: torch.Tensor) -> Program:
-    """The core ATen program of ``model`` at the shape and dtype of ``example``.
+    """The ATen program of ``model`` at the shape and dtype of ``example``; shapes are static.
 
-    ``aten.pad`` is kept whole (its decomposition scatters circular padding over dozens of slices). Shapes are static.
+    Operations that have a lowering rule are kept whole (the decomposition of circular padding, say, is dozens of slices);
+    what has none is decomposed to core ATen.
 
     Args:
         model: in eval mode.
@@ -46,7 +48,8 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
         )
     _check_runs(model, example)
     table = torch.export.default_decompositions()
-    table.pop(torch.ops.aten.pad.default, None)
+    for operator in [operator for operator in table if _target(operator) in RULES]:
+        del table[operator]
     try:
         with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")

@@ -106,13 +106,21 @@ def _single_entries(w: Array) -> NormEnclosure | None:
     """The exact norm where W W^T or W^T W is diagonal because no column (row) has two nonzero entries."""
     if not w.size:
         return NormEnclosure(Fraction(0), Fraction(0), "empty", Rigor.EXACT, np.zeros(w.shape[1]))
-    nonzero = (w.view(np.int64) << 1) != 0
-    if int(nonzero.sum()) > max(w.shape):
+    found = orthogonal_square(w)
+    if found is None:
         return None
+    square, vector = found
+    method = "orthogonal rows or columns" if square else "zero"
+    return NormEnclosure(sqrt_down(square), sqrt_up(square), method, Rigor.EXACT, vector)
+
+
+def orthogonal_square(w: Array) -> tuple[Fraction, Array] | None:
+    """||W||^2 and a top right singular vector, in integers, where no column (or no row) has two nonzero entries."""
+    nonzero = (w.view(np.int64) << 1) != 0
     vector = np.zeros(w.shape[1])
     if not nonzero.any():
-        return NormEnclosure(Fraction(0), Fraction(0), "zero", Rigor.EXACT, vector)
-    if nonzero.sum() > _EXACT_SQUARES:
+        return Fraction(0), vector
+    if int(nonzero.sum()) > min(max(w.shape), _EXACT_SQUARES):
         return None
     if (nonzero.sum(0) <= 1).all():
         squares = [exact_sum_squares(w[i]) for i in range(len(w))]
@@ -124,9 +132,12 @@ def _single_entries(w: Array) -> NormEnclosure | None:
         vector[top] = 1.0
     else:
         return None
-    return NormEnclosure(
-        sqrt_down(squares[top]), sqrt_up(squares[top]), "orthogonal rows or columns", Rigor.EXACT, vector
-    )
+    return squares[top], vector
+
+
+def row_square(w: Array) -> Fraction | None:
+    """max_i ||row i||^2 in integers, where the matrix is small enough."""
+    return max(map(exact_sum_squares, w)) if w.size and w.size <= _EXACT_SQUARES else None
 
 
 def _enclose(w: Array) -> NormEnclosure:

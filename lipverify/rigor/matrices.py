@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from lipverify.actions import apply
-from lipverify.maps import Adjoint, Array, AveragePooling, Convolution, Dense, Diagonal, Pad, Rearrange, size
+from lipverify.maps import Adjoint, Array, Convolution, Dense, Diagonal, Gather, Pad, Rearrange, Separable, size
 from lipverify.rigor.ball import BallMatrix
 from lipverify.rigor.rounding import float_up
 
@@ -58,20 +58,21 @@ def _(linear: Diagonal) -> BallMatrix:
 
 
 @matrix.register
-def _(linear: AveragePooling) -> BallMatrix:
-    cells = Fraction(1, linear.window[0] * linear.window[1])
-    midpoint = float(cells)
-    radius = float_up(abs(Fraction(midpoint) - cells))
-    *rest, h, w = linear.input_shape
-    rows = _window_axis(h, linear.window[0])
-    columns = _window_axis(w, linear.window[1])
-    members = _kron(np.eye(size(tuple(rest))), _kron(rows, columns))
-    return BallMatrix(members * midpoint, members * radius)
+def _(linear: Separable) -> BallMatrix:
+    scale = BallMatrix.exact(np.array([[float(linear.scale)]]))
+    if Fraction(float(linear.scale)) != linear.scale:
+        scale = BallMatrix(scale.midpoint, np.array([[float_up(abs(Fraction(float(linear.scale)) - linear.scale))]]))
+    factors = {axis: BallMatrix.of(factor) for axis, factor in linear.factors}
+    total = scale
+    for axis, n in enumerate(linear.input_shape):
+        total = _kron_balls(total, factors.get(axis, BallMatrix.exact(np.eye(n))))
+    return total
 
 
 @matrix.register(Rearrange)
+@matrix.register(Gather)
 @matrix.register(Pad)
-def _(linear: Rearrange | Pad) -> BallMatrix:
+def _(linear: Rearrange | Gather | Pad) -> BallMatrix:
     n = size(linear.input_shape)
     source = apply(linear, np.arange(1.0, n + 1).reshape(linear.input_shape)).reshape(-1).astype(np.int64)
     return BallMatrix.exact(np.concatenate((np.zeros((1, n)), np.eye(n)))[source])
@@ -81,9 +82,15 @@ def _kron(left: Array, right: Array) -> Array:
     return np.asarray(np.kron(left, right), dtype=np.float64)
 
 
-def _window_axis(n: int, window: int) -> Array:
-    """0-1 matrix (n // window, n): which entries lie in which window."""
-    return (np.arange(n)[None, :] // window == np.arange(n // window)[:, None]).astype(np.float64)
+def _kron_balls(left: BallMatrix, right: BallMatrix) -> BallMatrix:
+    """Kronecker products of all members; exact where the entries of one factor are 0, 1 and -1."""
+    midpoint = _kron(left.midpoint, right.midpoint)
+    signs = any(np.isin(ball.midpoint, (-1.0, 0.0, 1.0)).all() and not ball.radius.any() for ball in (left, right))
+    radius = _kron(np.abs(left.midpoint), right.radius) + _kron(left.radius, np.abs(right.midpoint) + right.radius)
+    if not signs:
+        radius = radius + np.abs(midpoint) * 2.0**-52 + 2.0**-1000
+    # Each entry is a sum of products of at most four factors, rounded fewer than eight times.
+    return BallMatrix(midpoint, np.where(radius > 0, radius * (1 + 2.0**-48) + 2.0**-1000, 0.0))
 
 
 def _placed(kernel: Array, linear: Convolution) -> Array:

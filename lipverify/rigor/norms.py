@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import singledispatch
 
@@ -11,9 +12,22 @@ import numpy as np
 from lipverify.actions import apply
 from lipverify.claims import L2, NormPair
 from lipverify.evidence import Rigor
-from lipverify.maps import Adjoint, AveragePooling, Convolution, Dense, Diagonal, Enclosure, Pad, Rearrange, Shape, size
+from lipverify.maps import (
+    Adjoint,
+    Array,
+    Convolution,
+    Dense,
+    Diagonal,
+    Enclosure,
+    Gather,
+    Pad,
+    Rearrange,
+    Separable,
+    Shape,
+    size,
+)
 from lipverify.rigor.convolution import convolution_norm
-from lipverify.rigor.dense import dense_norm, row_norm
+from lipverify.rigor.dense import dense_norm, orthogonal_square, row_norm, row_square
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.probe import machine
 from lipverify.rigor.reductions import checked, largest_magnitude
@@ -110,7 +124,7 @@ def _(linear_map: Adjoint) -> NormEnclosure:
     if isinstance(of, Dense) and not _is_empty(of):
         transposed = Dense(_reshaped(of.weight, lambda a: np.ascontiguousarray(a.T)), linear_map.input_shape)
         return linf_norm(transposed)
-    if isinstance(of, Convolution) and not of.circular and not _is_empty(of):
+    if isinstance(of, Convolution) and not of.circular and of.groups == 1 and not _is_empty(of):
         found = row_norm(_reshaped(of.kernel, lambda a: a.swapaxes(0, 1).reshape(a.shape[1], -1)))
         return NormEnclosure(Fraction(0), found.upper, "norm of an input channel's kernel", found.rigor)
     return linf_norm.dispatch(object)(linear_map)
@@ -153,27 +167,64 @@ def _(linear_map: Diagonal) -> NormEnclosure:
     return l2_norm(linear_map)
 
 
-def _averaging(linear_map: AveragePooling, method: str) -> NormEnclosure:
-    """Rows are disjoint, each of kh kw entries 1 / (kh kw): every row norm, and the norm, is 1 / sqrt(kh kw)."""
-    kh, kw = linear_map.window
-    if kh < 1 or kw < 1:
-        raise ValueError(f"average pooling: the window {linear_map.window} must be at least 1 x 1")
-    if _is_empty(linear_map):
-        return _zero(linear_map.input_shape)
-    vector = np.zeros(linear_map.input_shape)
-    vector[(0,) * (vector.ndim - 2)][:kh, :kw] = 1.0
-    square = Fraction(1, kh * kw)
-    return NormEnclosure(sqrt_down(square), sqrt_up(square), method, Rigor.EXACT, vector)
-
-
 @l2_norm.register
-def _(linear_map: AveragePooling) -> NormEnclosure:
-    return _averaging(linear_map, "disjoint means")
+def _(linear_map: Separable) -> NormEnclosure:
+    """The norm of a Kronecker product is the product of the norms; squares are multiplied where they are known exactly."""
+    return _kronecker(linear_map, orthogonal_square, dense_norm, "product over the axes")
 
 
 @linf_norm.register
-def _(linear_map: AveragePooling) -> NormEnclosure:
-    return _averaging(linear_map, "row norm of a mean")
+def _(linear_map: Separable) -> NormEnclosure:
+    """Rows of a Kronecker product are Kronecker products of rows."""
+
+    def square(w: Array) -> tuple[Fraction, Array] | None:
+        largest = row_square(w)
+        return None if largest is None else (largest, w[np.argmax((w * w).sum(1))])
+
+    return _kronecker(linear_map, square, row_norm, "product of row norms")
+
+
+def _kronecker(
+    linear_map: Separable,
+    square_of: Callable[[Array], tuple[Fraction, Array] | None],
+    norm_of: Callable[[Enclosure], NormEnclosure],
+    method: str,
+) -> NormEnclosure:
+    if _is_empty(linear_map):
+        return _zero(linear_map.input_shape)
+    square, lower, upper, rigor = linear_map.scale**2, Fraction(1), Fraction(1), Rigor.EXACT
+    vector = np.ones((1,) * len(linear_map.input_shape))
+    for axis, factor in linear_map.factors:
+        exact = None if factor.radius is not None else square_of(checked(factor.midpoint, "factor of a separable map"))
+        if exact is None:
+            found = norm_of(factor)
+            lower, upper = lower * found.lower, upper * found.upper
+            rigor = found.rigor if rigor is Rigor.EXACT else rigor
+            along = found.vector if found.vector is not None else _unit((factor.shape[1],))
+        else:
+            square, along = square * exact[0], exact[1]
+        vector = vector * along.reshape([-1 if a == axis else 1 for a in range(vector.ndim)])
+    whole = np.zeros(linear_map.input_shape)
+    whole[tuple(slice(n) for n in vector.shape)] = vector
+    return NormEnclosure(sqrt_down(square) * lower, sqrt_up(square) * upper, method, rigor, whole)
+
+
+@l2_norm.register
+def _(linear_map: Gather) -> NormEnclosure:
+    """A^T A is diagonal with the number of copies of each entry."""
+    copies = np.bincount(linear_map.index.reshape(-1) + 1, minlength=size(linear_map.input_shape) + 1)[1:]
+    if _is_empty(linear_map) or not copies.any():
+        return _zero(linear_map.input_shape)
+    square = Fraction(int(copies.max()))
+    top = np.unravel_index(int(copies.argmax()), linear_map.input_shape)
+    vector = _unit(linear_map.input_shape, tuple(int(i) for i in top))
+    return NormEnclosure(sqrt_down(square), sqrt_up(square), "multiplicity of copies", Rigor.EXACT, vector)
+
+
+@linf_norm.register
+def _(linear_map: Gather) -> NormEnclosure:
+    found = l2_norm(linear_map)
+    return found if not found.upper else replace(found, lower=Fraction(1), upper=Fraction(1))
 
 
 def _one(shape: Shape, method: str) -> NormEnclosure:

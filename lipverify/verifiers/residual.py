@@ -84,9 +84,10 @@ def is_adjoint(outer: LinearMap, inner: LinearMap) -> bool:
         case Dense(weight=a), Dense(weight=b):
             return _same(a, b, np.transpose)
         case Adjoint(of=Convolution() as a), Convolution() as b:
-            geometry = (a.input_shape, a.pads, a.circular) == (b.input_shape, b.pads, b.circular)
-            return geometry and _same(a.kernel, b.kernel, np.asarray)
-        case Convolution() as a, Convolution() as b:
+            return _geometry(a) == _geometry(b) and _same(a.kernel, b.kernel, np.asarray)
+        case Convolution(groups=1) as a, Convolution(groups=1) as b if (
+            set(_geometry(a)[3:]) == set(_geometry(b)[3:]) == {1}
+        ):
             pads = tuple(
                 (k - 1 - left, k - 1 - right) for (left, right), k in zip(b.pads, b.kernel.shape[2:], strict=True)
             )
@@ -98,8 +99,12 @@ def is_adjoint(outer: LinearMap, inner: LinearMap) -> bool:
     return False
 
 
+def _geometry(a: Convolution) -> tuple:
+    return (a.input_shape, a.pads, a.circular, *a.stride, *a.dilation, a.groups)
+
+
 def _flipped(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    return np.flip(kernel.swapaxes(0, 1), tuple(range(2, kernel.ndim)))
 
 
 def _same(a: Enclosure, b: Enclosure, change) -> bool:

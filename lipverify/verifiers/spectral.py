@@ -4,7 +4,9 @@ affine     L(x -> A x + b) = ||A||
 pointwise  L(sigma) <= max(|alpha|, |beta|) for slopes in [alpha, beta]
 compose    L(f . g) <= L(f) L(g)
 sum        L(f + g) <= L(f) + L(g)
+joint      L((f, g)), L(max(f, g)) <= sqrt(L(f)^2 + L(g)^2), less for parts of one value: :mod:`lipverify.verifiers.joint`
 cpl        L(x -> x + c A^T sigma(A x + b)): see :mod:`lipverify.verifiers.residual`
+named      max pooling, sorting, softmax, normalisation, ...: the constant of :class:`lipverify.maps.Lipschitz`
 """
 
 from __future__ import annotations
@@ -24,21 +26,26 @@ from lipverify.graph import LayerGraph, Node
 from lipverify.maps import (
     Adjoint,
     Affine,
-    AveragePooling,
+    Concatenation,
     Convolution,
     Dense,
     Diagonal,
+    Extremum,
+    Gather,
     LinearMap,
+    Lipschitz,
     Pad,
     Pointwise,
     Rearrange,
+    Separable,
     Sum,
     size,
 )
 from lipverify.rigor.enclose import NotEnclosed
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.norms import norm
-from lipverify.rigor.rounding import round_up
+from lipverify.rigor.rounding import round_up, sqrt_up
+from lipverify.verifiers.joint import joint_square
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import prove_ratio
 from lipverify.verifiers.residual import residual_block
@@ -74,7 +81,7 @@ class Spectral:
         )
 
     def _norm(self, map_: LinearMap, norms: NormPair) -> NormEnclosure:
-        if not isinstance(map_, Dense | Convolution | Adjoint | Diagonal):
+        if not isinstance(map_, Dense | Convolution | Adjoint | Diagonal | Separable | Gather):
             return norm(map_, norms)
         known = self._norms.setdefault(map_, {})
         if norms not in known:
@@ -119,12 +126,16 @@ class _Walk:
             return best
         node = self.graph.nodes[name]
         match node.map:
-            case Affine(linear=Rearrange() | Pad() | AveragePooling()):
+            case Affine(linear=Rearrange() | Pad() | Gather()):
                 return min(best, self.linf(node.inputs[0]))
             case Affine(linear=linear):
                 return min(best, self.norm_of(linear, LOGITS).upper * self.constants[node.inputs[0]])
             case Pointwise(slopes=slopes):
                 return min(best, max(map(abs, slopes)) * self.linf(node.inputs[0]))
+            case Lipschitz(peak=peak) if peak is not None:
+                return min(best, peak * self.constants[node.inputs[0]])
+            case Concatenation() | Extremum():
+                return min(best, max(self.linf(i) for i in node.inputs))
             case Sum() if name not in self.blocks:
                 return min(best, sum((self.linf(i) for i in node.inputs), Fraction(0)))
         return best
@@ -145,6 +156,12 @@ class _Walk:
             case Pointwise(slopes=slopes):
                 self.rules["pointwise"] += 1
                 return max(map(abs, slopes)) * self.constants[node.inputs[0]]
+            case Lipschitz(name=name, square=square):
+                self.rules[name] += 1
+                return sqrt_up(square) * self.constants[node.inputs[0]]
+            case Concatenation() | Extremum():
+                self.rules["joint"] += 1
+                return sqrt_up(joint_square(self.graph, node, self.constants))
             case Sum():
                 block = self.blocks.get(node.name)
                 if block is not None:

@@ -14,7 +14,6 @@ from lipverify.graph import lower as lowering
 from lipverify.maps import (
     Adjoint,
     Affine,
-    AveragePooling,
     Convolution,
     Dense,
     Diagonal,
@@ -23,6 +22,7 @@ from lipverify.maps import (
     Pad,
     Pointwise,
     Rearrange,
+    Separable,
     Sum,
 )
 from tests.graph.test_lower import SUPPORTED
@@ -93,7 +93,7 @@ def test_a_dropped_bias_is_noticed(monkeypatch):
 
 
 def test_a_wrong_window_is_noticed(monkeypatch):
-    corrupted(monkeypatch, AveragePooling, lambda m: replace(m, window=m.window[::-1]))
+    corrupted(monkeypatch, Separable, lambda m: replace(m, scale=m.scale / 2))
     with pytest.raises(CrossCheckError):
         regions(trace(nn.AvgPool2d((2, 3)).eval(), torch.zeros(1, 1, 6, 6)))
 

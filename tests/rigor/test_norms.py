@@ -10,7 +10,6 @@ from lipverify.claims import L2, LOGITS, NormPair
 from lipverify.evidence import Contradiction, Rigor
 from lipverify.maps import (
     Adjoint,
-    AveragePooling,
     Convolution,
     Dense,
     Diagonal,
@@ -21,6 +20,7 @@ from lipverify.maps import (
     size,
 )
 from lipverify.rigor import NormEnclosure, norm
+from tests.networks import pooling
 from tests.rigor.exact import at_least, at_most
 
 
@@ -37,8 +37,8 @@ MAPS = {
     "convolution, circular": Convolution(_integers(1, 1, 3, 3), (1, 1, 3, 2), ((1, 1), (1, 1)), True),
     "convolution, circular, wide": Convolution(_integers(1, 1, 2, 2), (1, 1, 2, 3), ((1, 2), (1, 1)), True),
     "diagonal": Diagonal(_integers(1, 3, 1), (2, 3, 2)),
-    "average pooling": AveragePooling((1, 1, 4, 4), (2, 2)),
-    "average pooling, clipped": AveragePooling((1, 1, 3, 5), (2, 3)),
+    "average pooling": pooling((1, 1, 4, 4), (2, 2)),
+    "average pooling, clipped": pooling((1, 1, 3, 5), (2, 3)),
     "rearrange": Rearrange((2, 3), (3, 2), (1, 0)),
     "pad": Pad((2, 2), ((1, 0), (0, 2))),
     "pad, circular": Pad((2, 3), ((1, 2), (0, 1)), True),
@@ -92,8 +92,8 @@ def test_vector_has_the_input_shape_and_nearly_attains(name):
     ("linear_map", "truth"),
     [
         (Dense(Enclosure(np.eye(4)), (3, 4)), 1),
-        (AveragePooling((1, 2, 5, 4), (2, 2)), Fraction(1, 2)),
-        (AveragePooling((1, 2, 1, 4), (2, 2)), 0),
+        (pooling((1, 2, 5, 4), (2, 2)), Fraction(1, 2)),
+        (pooling((1, 2, 1, 4), (2, 2)), 0),
         (Rearrange((2, 3), (6,)), 1),
         (Pad((2, 3), ((0, 0), (1, 1))), 1),
         (Pad((2, 3), ((2, 0), (3, 6)), True), None),
@@ -115,7 +115,7 @@ def test_exact_norms(linear_map, truth):
         Diagonal(Enclosure(np.ones(3)), (0, 3)),
         Rearrange((0, 3), (3, 0)),
         Pad((0, 3), ((0, 0), (0, 0))),
-        AveragePooling((0, 1, 2, 2), (1, 1)),
+        pooling((0, 1, 2, 2), (1, 1)),
         Adjoint(Dense(Enclosure(np.ones((2, 3))), (0, 3))),
     ],
 )

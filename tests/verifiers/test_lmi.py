@@ -11,7 +11,6 @@ from lipverify.actions import apply
 from lipverify.maps import (
     Adjoint,
     Affine,
-    AveragePooling,
     Convolution,
     Dense,
     Diagonal,
@@ -24,6 +23,7 @@ from lipverify.maps import (
 from lipverify.rigor.matrices import matrix
 from lipverify.verifiers.sdp.forms import forms
 from lipverify.verifiers.sdp.lmi import constant, lmi, prove, tightest, value
+from tests.networks import pooling
 from tests.verifiers.cases import Maker, chain, cpl_stack, pattern_norms
 
 RNG = np.random.default_rng(0)
@@ -35,7 +35,7 @@ LINEAR: list[LinearMap] = [
     Convolution(KERNEL, (1, 3, 5, 4), ((1, 1), (1, 1)), True),
     Convolution(KERNEL, (1, 3, 3, 4), ((3, 2), (1, 1)), True),
     Diagonal(Enclosure(RNG.standard_normal((3, 1, 1))), (1, 3, 2, 2)),
-    AveragePooling((1, 2, 5, 4), (2, 3)),
+    pooling((1, 2, 5, 4), (2, 3)),
     Rearrange((2, 3, 4), (4, 6), (2, 0, 1)),
     Pad((1, 2, 3, 3), ((0, 0), (1, 2), (0, 1), (1, 0))),
     Pad((1, 2, 3, 3), ((0, 0), (0, 0), (2, 1), (1, 0)), True),
@@ -51,7 +51,7 @@ def test_matrix_acts_as_the_map(linear: LinearMap) -> None:
 
 
 def test_matrix_holds_the_enclosed_map() -> None:
-    ball = matrix(AveragePooling((1, 1, 3, 3), (3, 3)))
+    ball = matrix(pooling((1, 1, 3, 3), (3, 3)))
     assert abs(Fraction(ball.midpoint[0, 0]) - Fraction(1, 9)) <= Fraction(ball.radius[0, 0])
     radius = np.full((4, 3), 0.25)
     assert (matrix(Dense(Enclosure(np.ones((4, 3)), radius), (3,))).radius == 0.25).all()

@@ -15,13 +15,14 @@ import torch
 from lipverify.claims import LOGITS
 from lipverify.evidence import Evidence, Rigor
 from lipverify.graph import LayerGraph, Region
-from lipverify.maps import Affine, AveragePooling, Opaque, Pad, Rearrange
+from lipverify.maps import Affine, Opaque, Pad, Rearrange
 from lipverify.read.program import Operation, Program, Ref
 from lipverify.verifiers import Problem
 from lipverify.verifiers.propagation.auto_lirpa import Unavailable, session
 from lipverify.verifiers.propagation.canonical import Adjoined, Forward, activations
 from lipverify.verifiers.propagation.ranges import PropagatedRanges, slope_range
 from lipverify.verifiers.propagation.verifier import Propagation, samples
+from tests.networks import pooling
 from tests.verifiers.cases import SLOPES, Maker, chain, cpl_stack, region, run
 
 
@@ -52,7 +53,7 @@ def images(rng: np.random.Generator) -> LayerGraph:
         z = maker.conv(x, kernel, ((1, 1), (1, 1)), 0.2 * rng.standard_normal(2), circular)
         x = maker.add(x, maker.adjoint(maker.activation(z), z), signs=(1, -1))
     x = maker.activation(maker.conv(x, 0.2 * rng.standard_normal((3, 3, 2, 2)), ((1, 0), (0, 1))))
-    x = maker.node(Affine(AveragePooling((1, 3, 4, 4), (2, 2))), x)
+    x = maker.node(Affine(pooling((1, 3, 4, 4), (2, 2))), x)
     x = maker.node(Affine(Rearrange((1, 3, 2, 2), (1, 12), (0, 2, 3, 1))), x)
     return maker.graph(maker.dense(x, rng.standard_normal((2, 12))))
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lipverify.graph import LayerGraph, Node
-from lipverify.maps import Adjoint, Affine, Opaque, Pointwise, Sum
+from lipverify.maps import Adjoint, Affine, Concatenation, Extremum, Lipschitz, Opaque, Pointwise, Sum
 from lipverify.verifiers.propagation.layers import NotCanonical, Reshaped, batched, dense_layer, layer
 
 
@@ -30,6 +30,8 @@ def needed(graph: LayerGraph) -> tuple[Node, ...]:
             nodes.append(node)
             if isinstance(node.map, Opaque):
                 raise NotCanonical(f"{node.name}: {node.map.operation}: {node.map.reason}")
+            if isinstance(node.map, Lipschitz | Concatenation | Extremum):
+                raise NotCanonical(f"{node.name}: no canonical form of {type(node.map).__name__}")
             if isinstance(node.map, Pointwise) and node.map.name not in ACTIVATIONS:
                 raise NotCanonical(f"{node.name}: no canonical form of {node.map.name}")
     return tuple(reversed(nodes))

@@ -11,7 +11,6 @@ from torch import nn
 
 from lipverify.maps import (
     Adjoint,
-    AveragePooling,
     Convolution,
     Dense,
     Diagonal,
@@ -82,16 +81,13 @@ def layer(linear: LinearMap, bias: np.ndarray | None) -> nn.Module:
 def _as_convolution(linear: LinearMap) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]] | None:
     """(kernel, stride, padding) of a map between images, where it is a Conv2d."""
     match linear:
-        case Convolution(circular=False) if all(a == b for a, b in linear.pads):
+        case Convolution(circular=False, groups=1) if _plain(linear):
             return linear.kernel.midpoint, (1, 1), (linear.pads[0][0], linear.pads[1][0])
-        case Adjoint(of=Convolution(circular=False) as of) if all(a == b for a, b in of.pads):
+        case Adjoint(of=Convolution(circular=False, groups=1) as of) if _plain(of):
             kernel = of.kernel.midpoint
             pads = [k - 1 - a for k, (a, _) in zip(kernel.shape[2:], of.pads, strict=True)]
             if min(pads) >= 0:
                 return np.flip(kernel, (2, 3)).swapaxes(0, 1), (1, 1), (pads[0], pads[1])
-        case AveragePooling():
-            channels = np.eye(linear.input_shape[1])[:, :, None, None]
-            return channels * np.full(linear.window, 1 / np.prod(linear.window)), linear.window, (0, 0)
         case Pad(circular=False, pads=((0, 0), (before, _), (0, 0), (0, 0))):
             place = np.eye(linear.output_shape[1], linear.input_shape[1], -before)
             return place[:, :, None, None], (1, 1), (0, 0)
@@ -100,6 +96,10 @@ def _as_convolution(linear: LinearMap) -> tuple[np.ndarray, tuple[int, int], tup
             if (factor == factor[:, :1, :1]).all():
                 return np.diag(factor[:, 0, 0])[:, :, None, None], (1, 1), (0, 0)
     return None
+
+
+def _plain(linear: Convolution) -> bool:
+    return set(linear.stride + linear.dilation) == {1} and all(a == b for a, b in linear.pads)
 
 
 def dense_layer(weight: np.ndarray, bias: np.ndarray | None) -> nn.Linear:
