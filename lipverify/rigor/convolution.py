@@ -55,6 +55,7 @@ def convolution_norm(
 
     Raises:
         ValueError: for NaN or infinite weights, or a kernel that does not fit the input.
+        NotImplementedError: for stride, dilation, groups and other than two image axes.
     """
     machine()
     kernel = checked(convolution.kernel.midpoint, "kernel of a convolution")
@@ -83,6 +84,11 @@ def _lossy(kernel: Array, scaled: Array, e: int) -> bool:
 
 def _check_shapes(convolution: Convolution, kernel: Array) -> None:
     shape, pads = convolution.input_shape, convolution.pads
+    form = (convolution.stride, convolution.dilation, convolution.groups)
+    if kernel.ndim == 3 or form != ((1, 1), (1, 1), 1):
+        raise NotImplementedError(
+            f"convolution: stride, dilation, groups {form} with {len(pads)} image axes has no norm here yet"
+        )
     if kernel.ndim != 4 or len(shape) != 4 or kernel.shape[1] != shape[1]:
         raise ValueError(
             f"convolution: kernel {kernel.shape} does not fit input {shape}; (out, in, kh, kw), (N, in, H, W)"

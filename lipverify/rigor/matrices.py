@@ -99,6 +99,9 @@ def _placed(kernel: Array, linear: Convolution) -> Array:
     Raises:
         TypeError: where circular padding makes two taps meet in one entry (their sum would round).
     """
+    form = (linear.stride, linear.dilation, linear.groups)
+    if form != ((1, 1), (1, 1), 1):
+        raise TypeError(f"no matrix is defined for a Convolution with stride, dilation, groups {form}")
     images, channels, height, width = linear.input_shape
     _, out, rows, columns = linear.output_shape
     if linear.circular and (kernel.shape[2] > height or kernel.shape[3] > width):

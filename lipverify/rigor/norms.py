@@ -135,11 +135,11 @@ def _(linear_map: Convolution) -> NormEnclosure:
     """A row holds entries of one output channel's kernel: all of them once the image is as large as the kernel."""
     if _is_empty(linear_map):
         return _zero(linear_map.input_shape)
-    whole = all(k <= n for k, n in zip(linear_map.kernel.shape[2:], linear_map.input_shape[2:], strict=True))
+    whole = all(r < n for r, n in zip(linear_map.reach, linear_map.input_shape[2:], strict=True))
     if linear_map.circular and not whole:
         return linf_norm.dispatch(object)(linear_map)
     found = row_norm(_reshaped(linear_map.kernel, lambda a: a.reshape(a.shape[0], -1)))
-    lower = found.lower if whole else Fraction(0)
+    lower = found.lower if whole and set(linear_map.stride) == {1} else Fraction(0)
     return NormEnclosure(lower, found.upper, "norm of an output channel's kernel", found.rigor)
 
 
