@@ -10,34 +10,41 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.graph.rules import RULES
+from lipverify.graph.signature import Example, as_example, places, plain_outputs
 from lipverify.read.calls import name_calls, source_line
 from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program, Ref, check_weights
+
+CHECKS = (ASSERTIONS, "aten._linalg_check_errors")
+"""Operators that compute nothing: they raise where a factorization failed or a condition does not hold."""
 
 
 class TraceError(LipverifyError):
     """The model cannot be turned into a program."""
 
 
-def trace(model: nn.Module, example: torch.Tensor) -> Program:
-    """The ATen program of ``model`` at the shape and dtype of ``example``; shapes are static.
+def trace(model: nn.Module, example: Any) -> Program:
+    """The ATen program of ``model`` at the shapes and dtypes of ``example``; shapes are static.
 
     Operations that have a lowering rule are kept whole (the decomposition of circular padding, say, is dozens of slices);
     what has none is decomposed to core ATen.
 
     Args:
         model: in eval mode.
-        example: one input with its batch axis, floating point; its values do not matter.
+        example: one input with its batch axis; or a tuple of the model's arguments, or a mapping of its keyword arguments:
+            tensors, containers of them, None and Python values, which become part of the program. Only shapes and dtypes
+            of tensors matter, and at least one is floating point.
 
     Raises:
         TraceError: training mode, an unsuitable example, weights that are not finite, or whatever torch.export refuses
             (control flow that depends on values, mutation of buffers, effects).
     """
-    _check_example(example)
+    given = as_example(example)
+    _check_example(given)
     training = [name or "the model itself" for name, module in model.named_modules() if module.training]
     if training:
         raise TraceError(
@@ -46,39 +53,49 @@ def trace(model: nn.Module, example: torch.Tensor) -> Program:
             why="dropout and batch statistics make another function of it",
             step="Call model.eval() first.",
         )
-    _check_runs(model, example)
+    _check_runs(model, given)
     table = torch.export.default_decompositions()
     for operator in [operator for operator in table if _target(operator) in RULES]:
         del table[operator]
     try:
-        with warnings.catch_warnings(), _quiet(), torch.no_grad():
+        with warnings.catch_warnings(), _quiet(), torch.no_grad(), plain_outputs(model):
             warnings.simplefilter("ignore")
-            exported = torch.export.export(model, (example.detach(),), strict=False).run_decompositions(table)
+            exported = torch.export.export(model, given.args, given.kwargs, strict=False).run_decompositions(table)
     except Exception as error:  # torch.export raises many types, some of them private
         raise TraceError(
             f"torch.export cannot trace {type(model).__name__}",
-            where=f"input shape {tuple(example.shape)}",
+            where=f"input shape {given.shapes}",
             why=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
             step="Control flow that depends on values has no graph: rewrite it, or audit its submodules one by one.",
         ) from error
-    program = _program(exported, example.dtype)
+    program = _program(exported)
     check_weights(program)
     return program
 
 
-def _check_example(example: torch.Tensor) -> None:
-    if not isinstance(example, torch.Tensor) or not example.is_floating_point():
-        kind = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
+def _check_example(example: Example) -> None:
+    real = [t for t in example.tensors if t.is_floating_point()]
+    if not real:
+        kinds = ", ".join(str(t.dtype) for t in example.tensors) or example.kind
         raise TraceError(
-            f"the example input is {kind}",
+            f"the example input is {kinds}",
             why="a Lipschitz constant is of real inputs",
             step="Pass a floating point tensor.",
         )
-    if example.ndim == 0 or example.numel() == 0:
+    if len({t.dtype for t in real}) > 1:
         raise TraceError(
-            f"the example input has the empty shape {tuple(example.shape)}",
-            step="Pass one whole input, batch axis first.",
+            f"the example inputs have the dtypes {', '.join(sorted({str(t.dtype) for t in real}))}",
+            why="real inputs of one dtype are read",
+            step="Cast them to one dtype.",
         )
+    for tensor in example.tensors:
+        if tensor.is_complex() or (tensor.numel() == 0 or (tensor.ndim == 0 and len(example.tensors) == 1)):
+            raise TraceError(
+                f"the example input has the empty shape {tuple(tensor.shape)}"
+                if not tensor.is_complex()
+                else "the example input is complex",
+                step="Pass one whole input, batch axis first.",
+            )
 
 
 @contextmanager
@@ -92,49 +109,25 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _check_runs(model: nn.Module, example: torch.Tensor) -> None:
+def _check_runs(model: nn.Module, example: Example) -> None:
+    fresh = example.copy()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model(example.detach().clone())
+            model(*fresh.args, **fresh.kwargs)
     except Exception as error:  # the model's own code may raise anything
         raise TraceError(
-            f"the model itself fails on an input of shape {tuple(example.shape)}",
+            f"the model itself fails on an input of shape {example.shapes}",
             why=f"{type(error).__name__}: {quoted(error, 300)}",
-            step="Pass inputs as the model takes them, batch axis first; wrap a model of several inputs.",
+            step="Pass inputs as the model takes them, batch axis first; a tuple of them where it takes several.",
         ) from error
 
 
-def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Program:
-    inputs: dict[str, tuple[int, ...]] = {}
-    weights: dict[str, torch.Tensor] = {}
-    names: dict[str, str] = {}
-    placeholders = {n.name: n for n in exported.graph.nodes if n.op == "placeholder"}
-    for spec in exported.graph_signature.input_specs:
-        name, target = spec.arg.name, spec.target or spec.arg.name
-        if spec.kind is InputKind.USER_INPUT:
-            inputs[name] = tuple(int(s) for s in placeholders[name].meta["val"].shape)
-            continue
-        weight = exported.state_dict[target] if target in exported.state_dict else exported.constants.get(target)
-        if not isinstance(weight, torch.Tensor):
-            raise TraceError(f"the program reads {quoted(target)}, which is no tensor", why="only tensors are weights")
-        weights[name], names[name] = weight.detach(), target
-    outputs = []
-    for spec in exported.graph_signature.output_specs:
-        if spec.kind is not OutputKind.USER_OUTPUT:
-            raise TraceError(
-                f"the model changes {quoted(spec.target)} while it runs", why=f"{spec.kind.name}: it is not a function"
-            )
-        if not isinstance(spec.arg, TensorArgument):
-            raise TraceError(
-                "the model returns something that is not a tensor", step="Wrap it so that it returns tensors."
-            )
-        outputs.append(spec.arg.name)
-    if not outputs:
-        raise TraceError("the model returns nothing", step="Wrap it so that it returns a tensor.")
-    nodes = [
-        n for n in exported.graph.nodes if n.op == "call_function" and not _target(n.target).startswith(ASSERTIONS)
-    ]
+def _program(exported: torch.export.ExportedProgram) -> Program:
+    inputs, dtypes, weights, names = _placeholders(exported)
+    outputs, labels = _outputs(exported)
+    (dtype,) = {d for d in dtypes.values() if d.is_floating_point}
+    nodes = [n for n in exported.graph.nodes if n.op == "call_function" and not _is_check(n)]
     calls = name_calls([[(k, v[0]) for k, v in (n.meta.get("nn_module_stack") or {}).items()] for n in nodes])
     operations = tuple(
         Operation(
@@ -150,7 +143,74 @@ def _program(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> Prog
     stacks = [(n.meta.get("nn_module_stack") or {}).values() for n in nodes]
     paths = [entry.fqn for entry in exported.module_call_graph if "@" not in entry.fqn]
     modules = tuple(dict.fromkeys(paths + [path for stack in stacks for path, _ in stack]))
-    return Program(inputs, dtype, weights, names, operations, tuple(outputs), modules)
+    others = {name: d for name, d in dtypes.items() if d != dtype}
+    return Program(inputs, dtype, weights, names, operations, outputs, modules, dtypes=others, labels=labels)
+
+
+def _placeholders(
+    exported: torch.export.ExportedProgram,
+) -> tuple[dict[str, tuple[int, ...]], dict[str, torch.dtype], dict[str, torch.Tensor], dict[str, str]]:
+    """Shapes and dtypes of the inputs, the weights, and the names of the weights in the model's state."""
+    inputs: dict[str, tuple[int, ...]] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    weights: dict[str, torch.Tensor] = {}
+    names: dict[str, str] = {}
+    placeholders = {n.name: n for n in exported.graph.nodes if n.op == "placeholder"}
+    for spec in exported.graph_signature.input_specs:
+        name, target = spec.arg.name, spec.target or spec.arg.name
+        if spec.kind is InputKind.TOKEN or (
+            spec.kind is InputKind.USER_INPUT and isinstance(spec.arg, ConstantArgument)
+        ):
+            continue  # a token orders effects and carries nothing; a Python value is part of the program
+        if spec.kind is InputKind.USER_INPUT:
+            value = placeholders[name].meta["val"]
+            inputs[name], dtypes[name] = tuple(int(s) for s in value.shape), value.dtype
+            continue
+        weight = exported.state_dict[target] if target in exported.state_dict else exported.constants.get(target)
+        if not isinstance(weight, torch.Tensor):
+            raise TraceError(f"the program reads {quoted(target)}, which is no tensor", why="only tensors are weights")
+        weights[name], names[name] = weight.detach(), target
+    return inputs, dtypes, weights, names
+
+
+def _outputs(exported: torch.export.ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The values returned and their places in what the model returns; None and Python numbers are left out."""
+    specs = [s for s in exported.graph_signature.output_specs if s.kind is not OutputKind.TOKEN]
+    for spec in specs:
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            raise TraceError(
+                f"the model changes {quoted(spec.target)} while it runs", why=f"{spec.kind.name}: it is not a function"
+            )
+        if not isinstance(spec.arg, TensorArgument | ConstantArgument):
+            raise TraceError(
+                "the model returns something that is not a tensor", step="Wrap it so that it returns tensors."
+            )
+    where = places(exported.call_spec.out_spec)
+    found = [(s.arg.name, p) for s, p in zip(specs, where, strict=True) if isinstance(s.arg, TensorArgument)]
+    if not found:
+        raise TraceError("the model returns nothing", step="Wrap it so that it returns a tensor.")
+    return tuple(name for name, _ in found), tuple(place for _, place in found)
+
+
+def _is_check(node: torch.fx.Node) -> bool:
+    """Whether a node only checks: an assertion, or an effect whose order is all that is read of it.
+
+    Raises:
+        TraceError: for any other effect.
+    """
+    if _target(node.target).startswith(CHECKS):
+        return True
+    ordered = node.args[0] if _target(node.target) == "getitem" else node
+    if not isinstance(ordered, torch.fx.Node) or _target(ordered.target) != "with_effects":
+        return False
+    operator = _target(ordered.args[1])
+    if not operator.startswith(CHECKS):
+        raise TraceError(
+            f"the operation {quoted(operator)} has effects",
+            why="the model is no function of its input",
+            step="Take it out: printing, callbacks and custom operators with effects have no bound.",
+        )
+    return True
 
 
 def _target(target: Any) -> str:

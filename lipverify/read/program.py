@@ -53,13 +53,17 @@ class Program:
 
     Attributes:
         inputs: name -> shape of every input.
-        dtype: of the inputs; every input has it.
+        dtype: of the inputs, except those that ``dtypes`` names.
         weights: value name -> tensor, parameters, buffers and constants.
         weight_names: value name -> the name in the model's state, e.g. ``features.0.weight``.
         operations: in an order in which every value is computed before it is read.
         outputs: names of the values returned.
         modules: every module path of the model, called or not, where known.
         extra: files that came with the model (``claims.json``, ``facts.json``).
+        dtypes: of the inputs that are no real numbers (integers, masks). No constant is taken with respect to them; they
+            can only be held (:func:`lipverify.read.focus.focus`).
+        labels: the place of every output in what the model returns (``logits``, ``1.0``), where known.
+        notes: what a reader of a report must know of how this program was made.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -70,6 +74,9 @@ class Program:
     outputs: tuple[str, ...]
     modules: tuple[str, ...] = ()
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The (first) output, computed in the dtype and on the device of the inputs; differentiable."""
@@ -77,7 +84,8 @@ class Program:
 
     def values(self, *inputs: torch.Tensor, override: Mapping[str, torch.Tensor] | None = None) -> dict[str, Any]:
         """Every value of the program by name; ``override`` replaces weights by others of the same shape."""
-        like = inputs[0]
+        real = [x for name, x in zip(self.inputs, inputs, strict=True) if name not in self.dtypes]
+        like = real[0] if real else torch.empty(0, dtype=self.dtype)
         weights = self.weights if override is None else {**self.weights, **override}
         values: dict[str, Any] = {
             name: w.to(device=like.device, dtype=like.dtype if w.is_floating_point() else w.dtype)
@@ -108,7 +116,16 @@ class Program:
         operations = tuple(op for op in self.operations if op.name in needed)
         read = {r for op in operations for r in op.references} | set(outputs)
         weights = {name: w for name, w in self.weights.items() if name in read}
-        return replace(self, inputs=dict(inputs), outputs=tuple(outputs), operations=operations, weights=weights)
+        dtypes = {name: dtype for name, dtype in self.dtypes.items() if name in inputs}
+        return replace(
+            self,
+            inputs=dict(inputs),
+            outputs=tuple(outputs),
+            operations=operations,
+            weights=weights,
+            dtypes=dtypes,
+            labels=(),
+        )
 
 
 def run(op: Operation, values: Mapping[str, Any], dtypes: Mapping[Any, torch.dtype]) -> Any:

@@ -24,7 +24,8 @@ def types(program: Program) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     with mode, torch.no_grad():
         values: dict[str, Any] = {
-            name: torch.empty(shape, dtype=program.dtype) for name, shape in program.inputs.items()
+            name: torch.empty(shape, dtype=program.dtypes.get(name, program.dtype))
+            for name, shape in program.inputs.items()
         }
         values.update((name, mode.from_tensor(weight)) for name, weight in program.weights.items())
         for op in program.operations:
@@ -57,7 +58,8 @@ def check(program: Program, sizes: Mapping[str, Sequence[Any]]) -> None:
             raise ReadError(f"the input {quoted(name)} has {prod(shape)} entries", why="over the limit", step=SMALLER)
     with _quiet(), mode, torch.no_grad():
         values: dict[str, Any] = {
-            name: torch.empty(shape, dtype=program.dtype) for name, shape in program.inputs.items()
+            name: torch.empty(shape, dtype=program.dtypes.get(name, program.dtype))
+            for name, shape in program.inputs.items()
         }
         values.update((name, mode.from_tensor(weight)) for name, weight in program.weights.items())
         for op in program.operations:
