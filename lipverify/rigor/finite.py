@@ -1,8 +1,7 @@
-"""Ways to bound a zero-padded convolution without wrapping it around both axes, with what each would cost."""
+"""Ways to bound a zero-padded stride-1 convolution without wrapping it around both axes, with what each would cost."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +14,7 @@ from lipverify.rigor.candidates import Spectrum
 from lipverify.rigor.reductions import Array
 from lipverify.rigor.rounding import round_up
 from lipverify.rigor.torus import block_error, circle_twiddles
+from lipverify.rigor.unrolled import along
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,13 +39,14 @@ def finite_attempts(convolution: Convolution, spectrum: Spectrum) -> list[Attemp
 
 
 def _unrolled(convolution: Convolution) -> Attempt:
+    kernel = convolution.kernel.midpoint
     image, out, taps = convolution.input_shape[2:], convolution.output_shape[2:], convolution.kernel.shape[2:]
     width = min(convolution.kernel.shape[:2])
     costs = [_unrolled_cost(taps[a], image[a], width * max(image[1 - a], out[1 - a])) for a in (0, 1)]
     axis = costs.index(min(costs))
 
     def upper() -> Fraction | None:
-        return strip_upper(_oriented(_unrolled_taps(convolution, 1 - axis), None, convolution, axis))
+        return strip_upper(_oriented(along(kernel, convolution, 1 - axis)[:, None], None, convolution, axis))
 
     return Attempt(costs[axis], "unrolled, s I - A^T A proved semidefinite by blocks", upper)
 
@@ -63,7 +64,7 @@ def _circle(convolution: Convolution, spectrum: Spectrum) -> Attempt:
         shape = (len(cosine), *kernel.shape[:2], along)
         real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
         bound = strip_upper(_oriented(real, imaginary, convolution, axis))
-        return None if bound is None else round_up(bound + block_error(kernel))
+        return None if bound is None else round_up(bound + block_error(kernel[None]))
 
     flops = 20.0 * size * along**2 * convolution.input_shape[2 + axis] * float(min(kernel.shape[:2])) ** 3
     name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
@@ -73,18 +74,6 @@ def _circle(convolution: Convolution, spectrum: Spectrum) -> Attempt:
 def _unrolled_cost(taps: int, blocks: int, side: int) -> float:
     """Floating-point operations of a real banded proof, roughly."""
     return 6.0 * taps**2 * blocks * float(side) ** 3
-
-
-def _unrolled_taps(convolution: Convolution, along: int) -> Array:
-    """Matrices (taps of the other axis, 1, out * rows, in * columns) of the maps along one axis; copies only."""
-    kernel = np.moveaxis(convolution.kernel.midpoint, 2 + along, -1)
-    co, ci, taps, inner = kernel.shape
-    n, m, left = convolution.input_shape[2 + along], convolution.output_shape[2 + along], convolution.pads[along][0]
-    matrix = np.zeros((taps, 1, co, m, ci, n))
-    for y, t in itertools.product(range(m), range(inner)):
-        if 0 <= (x := y + t - left) < n:
-            matrix[:, 0, :, y, :, x] = np.moveaxis(kernel[:, :, :, t], 2, 0)
-    return matrix.reshape(taps, 1, co * m, ci * n)
 
 
 def _oriented(real: Array, imaginary: Array | None, convolution: Convolution, axis: int) -> Strip:

@@ -10,7 +10,9 @@ import numpy as np
 from lipverify.actions import apply
 from lipverify.maps import Adjoint, Array, Convolution, Dense, Diagonal, Gather, Pad, Rearrange, Separable, size
 from lipverify.rigor.ball import BallMatrix
+from lipverify.rigor.polyphase import planar
 from lipverify.rigor.rounding import float_up
+from lipverify.rigor.unrolled import unrolled
 
 
 @singledispatch
@@ -34,11 +36,23 @@ def _(linear: Dense) -> BallMatrix:
 
 @matrix.register
 def _(linear: Convolution) -> BallMatrix:
-    kernel = linear.kernel
-    midpoint = _placed(kernel.midpoint, linear)
-    if kernel.radius is None:
-        return BallMatrix.exact(midpoint)
-    return BallMatrix(midpoint, _placed(kernel.radius, linear))
+    try:
+        flat = planar(linear)
+    except NotImplementedError as error:
+        raise TypeError(str(error)) from None
+
+    def placed(kernel: Array) -> Array:
+        groups = unrolled(kernel, flat)
+        count, rows, columns = groups.shape
+        images = linear.input_shape[0]
+        blocks = np.zeros((images, count, rows, images, count, columns))
+        for image, group in np.ndindex(images, count):
+            blocks[image, group, :, image, group] = groups[group]
+        return blocks.reshape(images * count * rows, -1)
+
+    kernel = flat.kernel
+    midpoint = placed(kernel.midpoint)
+    return BallMatrix.exact(midpoint) if kernel.radius is None else BallMatrix(midpoint, placed(kernel.radius))
 
 
 @matrix.register
@@ -91,33 +105,3 @@ def _kron_balls(left: BallMatrix, right: BallMatrix) -> BallMatrix:
         radius = radius + np.abs(midpoint) * 2.0**-52 + 2.0**-1000
     # Each entry is a sum of products of at most four factors, rounded fewer than eight times.
     return BallMatrix(midpoint, np.where(radius > 0, radius * (1 + 2.0**-48) + 2.0**-1000, 0.0))
-
-
-def _placed(kernel: Array, linear: Convolution) -> Array:
-    """The kernel's entries at their places.
-
-    Raises:
-        TypeError: where circular padding makes two taps meet in one entry (their sum would round).
-    """
-    form = (linear.stride, linear.dilation, linear.groups)
-    if form != ((1, 1), (1, 1), 1):
-        raise TypeError(f"no matrix is defined for a Convolution with stride, dilation, groups {form}")
-    images, channels, height, width = linear.input_shape
-    _, out, rows, columns = linear.output_shape
-    if linear.circular and (kernel.shape[2] > height or kernel.shape[3] > width):
-        raise TypeError("no matrix is defined for a circular Convolution whose kernel is larger than the image")
-    one = np.zeros((out, rows, columns, channels, height, width))
-    for i, j in np.ndindex(*kernel.shape[2:]):
-        a, p = _taps(rows, height, i - linear.pads[0][0], linear.circular)
-        b, q = _taps(columns, width, j - linear.pads[1][0], linear.circular)
-        one[:, a[:, None], b, :, p[:, None], q] = kernel[:, :, i, j]
-    flat = one.reshape(out * rows * columns, -1)
-    return flat if images == 1 else _kron(np.eye(images), flat)
-
-
-def _taps(outputs: int, inputs: int, offset: int, circular: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs a and the inputs a + offset that one tap reads, where it reads any."""
-    a = np.arange(outputs)
-    p = (a + offset) % inputs if circular else a + offset
-    inside = (p >= 0) & (p < inputs)
-    return a[inside], p[inside]

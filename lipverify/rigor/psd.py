@@ -20,7 +20,13 @@ from lipverify.rigor.reductions import Array, require_float64, row_sums_up, symm
 from lipverify.rigor.rounding import gamma, round_up, underflow
 
 
-def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | None = None) -> Fraction | None:
+def psd_shift(
+    matrix: Array,
+    error: Fraction | int = 0,
+    *,
+    imaginary: Array | None = None,
+    factor: np.ndarray | None = None,
+) -> Fraction | None:
     """beta >= 0 such that M_true + beta I is positive semidefinite, for every matrix of the stack.
 
     Direction: beta is an upper bound of the shift needed. A claim about real semantics: M_true is any symmetric
@@ -31,6 +37,7 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
         matrix: (..., n, n) float64, the real part of M.
         error: bound on ||M_true - M||_2, the same for the whole stack.
         imaginary: (..., n, n) imaginary part, or None for real matrices.
+        factor: an approximate Cholesky factor where it is known already; any matrix will do, a bad one costs tightness.
 
     Returns:
         beta, or None where no factorisation was found: then nothing is known.
@@ -57,10 +64,13 @@ def psd_shift(matrix: Array, error: Fraction | int = 0, *, imaginary: Array | No
     n = matrix.shape[-1]
     if not matrix.size:
         return Fraction(error)
-    try:
-        factor = np.linalg.cholesky(matrix if imaginary is None else matrix + 1j * imaginary)
-    except np.linalg.LinAlgError:
-        return None
+    if factor is None:
+        try:
+            factor = np.linalg.cholesky(matrix if imaginary is None else matrix + 1j * imaginary)
+        except np.linalg.LinAlgError:
+            return None
+    elif factor.shape != matrix.shape or np.iscomplexobj(factor) != (imaginary is not None):
+        raise ValueError(f"psd_shift: a factor {factor.shape} {factor.dtype} does not fit a matrix {matrix.shape}")
     with np.errstate(all="ignore"):
         if imaginary is None:
             residual: Array = np.abs(matrix - factor @ np.swapaxes(factor, -1, -2))

@@ -6,20 +6,31 @@ with kernel K has the blocks
     B(w) = sum_d K[:, :, d] e^{i w.d},    w_a = pi (2 k_a + t_a) / N_a,  k_a = 0 .. N_a - 1,
 
 and norm max_w ||B(w)||_2. K is real, so w and -w have equal norms and half the frequencies suffice.
+
+Between the points of a grid. Let K have R_a + 1 taps on axis a, and N_a > R_a frequencies w_a = pi (2 k + t) / N_a be looked
+at. Then for *all* real w, hence on every torus whatever its size and twist,
+
+    ||B(w)|| <= max_grid ||B|| / prod_a cos(pi R_a / (2 N_a)).
+
+Proof, one axis after the other, the rest held fixed. Let ||B|| be largest, M, at w, and v a unit vector with |B(w) v| = M.
+p(u) = |B(u) v|^2 is a real trigonometric polynomial of degree R with 0 <= p <= M^2, so q = p - M^2 / 2 has |q| <= q(w) =
+M^2 / 2, and q(w + t) >= q(w) cos(R t) for |t| <= pi / R (M. Riesz 1914). The grid has a point with |t| <= pi / N, where
+p >= M^2 (1 + cos(R t)) / 2 = M^2 cos^2(R t / 2). (Pfister and Bresler 2019 bound polynomials from grids this way, without
+the use of p >= 0, which halves the angle.)
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from lipverify.rigor.lanczos import top_eigenpair
-from lipverify.rigor.psd import psd_shift
-from lipverify.rigor.reductions import Array, matrix_norm_up, row_sums_up
-from lipverify.rigor.rounding import U, float_up, gamma, round_up, sqrt_up, underflow
+from lipverify.rigor.reductions import Array, row_sums_up
+from lipverify.rigor.rounding import gamma, round_up, sqrt_up, underflow
+from lipverify.rigor.stack import Parts, stack_upper
 
 _FIXED = 192
 """Bits after the point of the integer arithmetic below."""
@@ -27,9 +38,8 @@ _FIXED = 192
 TWIDDLE_ERROR = Fraction(1, 2**49)
 """Bound on the error of one two-dimensional twiddle factor's real or imaginary part (see :func:`_table`)."""
 
-_CHUNK = 1 << 22
-
-_DIRECT = 96
+_CHUNK = 1 << 20
+"""Complex numbers held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,10 @@ def circle_twiddles(n: int, twist: int, taps: int) -> tuple[Array, Array]:
     return _axis(n, twist, taps, half=True)
 
 
+def _circles(torus: Torus, taps: tuple[int, ...]) -> list[tuple[Array, Array]]:
+    return [_axis(torus.sizes[a], torus.twists[a], taps[a], half=False) for a in (0, 1)]
+
+
 def _table(torus: Torus, taps: tuple[int, int]) -> tuple[Array, Array]:
     """Twiddles of all frequencies (half of them by symmetry) and taps: two arrays (frequencies, kh * kw).
 
@@ -102,10 +116,18 @@ def _table(torus: Torus, taps: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def magnitude_norm(kernel: Array) -> Fraction:
-    """An upper bound of || sum_d |K_d| ||_2: dominates the norm of the convolution with |K|, and of every B(w)."""
-    out, inner, *taps = kernel.shape
-    k = taps[0] * taps[1]
-    return matrix_norm_up(np.abs(kernel).sum((2, 3))) / (1 - gamma(k)) + out * inner * underflow(k)
+    """An upper bound of || sum_d |K_d| ||_2, the largest of the groups: dominates every ||B(w)||, and that of |K|.
+
+    Args:
+        kernel: (groups, out, in, kh, kw), entries of about 1 or below.
+    """
+    sums = np.abs(kernel).sum((-2, -1))
+    terms = kernel.shape[-2] * kernel.shape[-1]
+    if not sums.size:
+        return Fraction(0)
+    mixed = row_sums_up(sums, terms) * row_sums_up(np.swapaxes(sums, -1, -2), terms)
+    frobenius = row_sums_up((sums * sums).reshape(len(sums), -1), 2 * terms + 1)
+    return sqrt_up(min(mixed, frobenius))
 
 
 def block_error(kernel: Array) -> Fraction:
@@ -113,96 +135,69 @@ def block_error(kernel: Array) -> Fraction:
 
     Real and imaginary part of an entry are real inner products of length k with |twiddle| <= 1 + eps; |z| <= |x| + |y|.
     """
-    out, inner, *taps = kernel.shape
+    _, out, inner, *taps = kernel.shape
     k = taps[0] * taps[1]
     relative = gamma(k) * (1 + TWIDDLE_ERROR) + TWIDDLE_ERROR
     return 2 * (relative * magnitude_norm(kernel) + out * inner * underflow(k, 2))
 
 
-class _Blocks:
-    """The blocks of one torus, (real, imaginary) in chunks of frequencies, on the kernel's smaller side."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """The blocks (groups, m, n) of kernels (groups, out, in, kh, kw) at the frequencies of one torus, m >= n."""
 
-    def __init__(self, kernel: Array, torus: Torus) -> None:
-        out, inner, *taps = kernel.shape
-        tall = kernel if out >= inner else kernel.transpose(1, 0, 2, 3)
+    kernel: Array
+    torus: Torus
+
+    def chunks(self) -> Iterator[Parts]:
+        """Real and imaginary parts (frequencies, groups, m, n), a few frequencies at a time."""
+        _, out, inner, *taps = self.kernel.shape
         # Adjoint blocks are conjugate transposes; conjugation does not change norms, so the transpose will do.
-        self.shape = tall.shape[:2]
-        self._flat = np.ascontiguousarray(tall.reshape(self.shape[0] * self.shape[1], -1).T)
-        self._cosine, self._sine = _table(torus, (taps[0], taps[1]))
-
-    def __iter__(self):
-        step = max(1, _CHUNK // max(1, self._flat.shape[1]))
-        for start in range(0, len(self._cosine), step):
+        tall = self.kernel if out >= inner else self.kernel.swapaxes(1, 2)
+        flat = np.ascontiguousarray(tall.reshape(-1, taps[0] * taps[1]).T)
+        cosine, sine = _table(self.torus, (taps[0], taps[1]))
+        step = max(1, _CHUNK // max(1, flat.shape[1]))
+        shape = (-1, *tall.shape[:3])
+        for start in range(0, len(cosine), step):
             part = slice(start, start + step)
-            shape = (-1, *self.shape)
-            yield (self._cosine[part] @ self._flat).reshape(shape), (self._sine[part] @ self._flat).reshape(shape)
+            yield (cosine[part] @ flat).reshape(shape), (sine[part] @ flat).reshape(shape)
 
 
-def _gram(real: Array, imaginary: Array) -> tuple[Array, Array]:
-    """B^H B by real products of inner length 2 m: [X; Y]^T [X; Y] and [X; Y]^T [Y; -X] for B = X + i Y."""
-    stacked = np.concatenate((real, imaginary), -2)
-    left = np.swapaxes(stacked, -1, -2)
-    return left @ stacked, left @ np.concatenate((imaginary, -real), -2)
+def block_at(kernel: Array, torus: Torus, index: tuple[int, int]) -> Parts:
+    """The block B(w) of one kernel (out, in, kh, kw) at frequency k = ``index`` of the torus, on its smaller side."""
+    tall = kernel if len(kernel) >= kernel.shape[1] else kernel.swapaxes(0, 1)
+    (c1, s1), (c2, s2) = ((c[k], s[k]) for k, (c, s) in zip(index, _circles(torus, kernel.shape[2:]), strict=True))
+    cosine, sine = np.outer(c1, c2) - np.outer(s1, s2), np.outer(s1, c2) + np.outer(c1, s2)
+    return np.tensordot(tall, cosine, 2), np.tensordot(tall, sine, 2)
 
 
-def torus_spectrum(kernel: Array, torus: Torus) -> Array:
-    """Guesses of ||B(w)||^2 for every frequency of :func:`_table`; not trusted."""
-    values = []
-    for real, imaginary in _Blocks(kernel, torus):
-        a, b = _gram(real, imaginary)
-        if a.shape[-1] <= _DIRECT:
-            values.append(np.linalg.eigvalsh(a + 1j * b)[:, -1])
-        else:
-            values.append(np.array([_top(*block) for block in zip(a, b, strict=True)]))
-    return np.concatenate(values)
+def torus_upper(kernel: Array, torus: Torus, guess: float) -> Fraction | None:
+    """An upper bound of max_w ||B(w)||_2 over the torus' frequencies and the groups, for a kernel of size about 1.
 
+    Errors: blocks (:func:`block_error`), and those of :func:`lipverify.rigor.stack.stack_upper`.
 
-def _top(a: Array, b: Array) -> float:
-    """The largest eigenvalue of A + i B (a guess), by Lanczos on [A -B; B A]."""
-    n = len(a)
-
-    def product(v: Array) -> Array:
-        x, y = v[:n], v[n:]
-        return np.concatenate((a @ x - b @ y, b @ x + a @ y))
-
-    return top_eigenpair(product, np.random.default_rng(0).standard_normal(2 * n), steps=80, relative=1e-9).value
-
-
-def torus_upper(kernel: Array, torus: Torus) -> Fraction | None:
-    """An upper bound of max_w ||B(w)||_2, for a kernel of size about 1 (see :func:`..reductions.unit_scaled`).
-
-    For every frequency s I - B^H B >= -beta I is proved (see :mod:`lipverify.rigor.psd`); then ||B(w)||^2 <= s + beta.
-    Errors: blocks (:func:`block_error`); Gram: |error| <= gamma_2m (|X| + |Y|)^T (|X| + |Y|), in norm at most
-    2 gamma_2m ||B||_F^2; the rounded diagonal; the factorisation's residual; underflow.
+    Args:
+        kernel: (groups, out, in, kh, kw).
+        torus: whose frequencies.
+        guess: of the largest squared norm; not trusted.
 
     Returns:
         the bound, or None where no proof was found.
     """
-    guess = float(torus_spectrum(kernel, torus).max())
-    if not np.isfinite(guess):
-        return None
-    n = min(kernel.shape[:2])
-    slack = max(2.0**-40, n * 2.0**-50)
-    for _ in range(6):
-        s = float_up(Fraction(guess) * (1 + Fraction(slack)) + Fraction(1, 2**900))
-        betas = [_shift(s, *blocks) for blocks in _Blocks(kernel, torus)]
-        proved = [beta for beta in betas if beta is not None]
-        if len(proved) == len(betas):
-            return round_up(sqrt_up(Fraction(s) + max(proved)) + block_error(kernel))
-        slack *= 64
-    return None
+    bound = stack_upper(Blocks(kernel, torus).chunks(), guess)
+    return None if bound is None else round_up(bound + block_error(kernel))
 
 
-def _shift(s: float, real: Array, imaginary: Array) -> Fraction | None:
-    """beta with s I - B^H B >= -beta I for these blocks, taken as exact."""
-    m, n = real.shape[-2:]
-    # ||B||_F^2 as a row sum: one row for each block.
-    squares = row_sums_up((real * real + imaginary * imaginary).reshape(len(real), -1), 2)
-    error = 2 * gamma(2 * m) * squares + 2 * n * underflow(2 * m, 2**40)
-    a, b = _gram(real, imaginary)
-    index = np.arange(n)
-    diagonal = s - a[:, index, index]
-    a, b = -a, -b
-    a[:, index, index] = diagonal
-    error += U * Fraction(float(np.abs(diagonal).max())) / (1 - U) + underflow(1)
-    return psd_shift(a, error, imaginary=b)
+def between(kernel: Array, axis: int, points: int) -> Fraction:
+    """An upper bound of 1 / cos(pi R / (2 N)): what N points along an axis may miss (see the head of this module).
+
+    Raises:
+        ValueError: for points <= R, where a grid says nothing.
+    """
+    reach = kernel.shape[3 + axis] - 1
+    if points <= reach:
+        raise ValueError(f"between: {points} frequencies say nothing of a kernel of {reach + 1} taps; take more")
+    # half_turns(2 N) holds cos(pi j / (2 N)), each within 2^-53.
+    cosine = Fraction(float(half_turns(2 * points)[0][reach])) - Fraction(1, 2**52)
+    if cosine <= 0:
+        raise ValueError(f"between: {points} frequencies say nothing of a kernel of {reach + 1} taps; take more")
+    return round_up(1 / cosine)
