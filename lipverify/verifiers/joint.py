@@ -55,16 +55,20 @@ def joint_square(graph: LayerGraph, node: Node, constants: Mapping[str, Fraction
         weight = weights.get(name)
         if weight is None:
             continue
-        pulled = _pulled(graph, graph.nodes[name], weights) if float(weight.max()) <= LARGEST_WEIGHT else None
+        pulled = _pulled(graph, graph.nodes[name], weights) if _largest(weight) <= LARGEST_WEIGHT else None
         if pulled is None:
-            total += Fraction(float(weight.max(initial=0.0))) * constants[name] ** 2
+            total += Fraction(_largest(weight)) * constants[name] ** 2
         else:
             for source, moved in pulled:
                 weights[source] = weights[source] + moved if source in weights else moved
         del weights[name]
-    if graph.input in weights:
-        total += Fraction(float(weights[graph.input].max(initial=0.0))) * constants[graph.input] ** 2
+    for name, weight in weights.items():  # the graph's input alone; what has no constant raises, it is never left out
+        total += Fraction(_largest(weight)) * constants[name] ** 2
     return min(plain, total)
+
+
+def _largest(weight: Array) -> float:
+    return float(weight.max(initial=0.0))
 
 
 def _pulled(graph: LayerGraph, node: Node, weights: dict[str, Array]) -> list[tuple[str, Array]] | None:
@@ -88,7 +92,9 @@ def _pulled(graph: LayerGraph, node: Node, weights: dict[str, Array]) -> list[tu
                     isinstance(twin.map, Extremum)
                     and twin.map.largest is not largest
                     and sorted(twin.inputs) == sorted(node.inputs)
+                    and _largest(weights[other]) <= LARGEST_WEIGHT
                 ):
+                    # Weights that reach the twin only later start again from zero, and are pulled back on their own.
                     weight = np.maximum(weight, weights[other])
                     weights[other] = np.zeros_like(weight)
                     break
