@@ -17,19 +17,20 @@ class Archive:
     """A zip archive below one root directory, open for reading.
 
     Every entry is checked before any is read: names are relative, without ``..``, unique, and share one root; entries
-    are stored (``torch.export.save`` compresses nothing, hence nothing can inflate) and together no longer than the
+    are stored (torch compresses nothing, hence nothing can inflate) and together no longer than the
     file; none is encrypted. Names differ by more than case, because torch looks entries up without regard to it. The
     parts tile the file (:mod:`lipverify.read.tiling`). What is read is checked against its CRC-32.
 
     Args:
         path: of the file.
+        resave: how to write such a file again, for messages.
 
     Raises:
         ReadError: where a check fails, or the file is no zip archive.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, resave: str = RESAVE) -> None:
+        self.path, self.resave = path, resave
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -39,7 +40,7 @@ class Archive:
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, OverflowError) as error:
             self._file.close()
             raise self.refuse(
-                "it cannot be read as a zip archive", why=str(error), step=f"Is it whole? {RESAVE}"
+                "it cannot be read as a zip archive", why=str(error), step=f"Is it whole? {self.resave}"
             ) from None
         try:
             self._root, self._entries = self._check()
@@ -75,15 +76,15 @@ class Archive:
             ReadError: where it is missing, longer than ``limit``, or damaged.
         """
         if name not in self._entries:
-            raise self.refuse(f"the entry {quoted(name)} is missing", step=RESAVE)
+            raise self.refuse(f"the entry {quoted(name)} is missing", step=self.resave)
         if limit is not None and self.size(name) > limit:
             raise self.refuse(f"the entry {quoted(name)} is {self.size(name)} bytes long", why=f"the limit is {limit}")
         try:
             data = self._zip.read(self._entries[name])
         except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-            raise self.refuse(f"the entry {quoted(name)} is damaged", why=str(error), step=RESAVE) from None
+            raise self.refuse(f"the entry {quoted(name)} is damaged", why=str(error), step=self.resave) from None
         if len(data) != self.size(name):
-            raise self.refuse(f"the entry {quoted(name)} is cut short", step=RESAVE)
+            raise self.refuse(f"the entry {quoted(name)} is cut short", step=self.resave)
         return data
 
     def refuse(self, what: str, *, why: str = "", step: str = "") -> ReadError:
@@ -95,7 +96,7 @@ class Archive:
     def _check(self) -> tuple[str, dict[str, zipfile.ZipInfo]]:
         infos = self._zip.infolist()
         if not infos:
-            raise self.refuse("the archive is empty", step=RESAVE)
+            raise self.refuse("the archive is empty", step=self.resave)
         if len(infos) > MAX_ENTRIES:
             raise self.refuse(f"the archive has {len(infos)} entries", why=f"the limit is {MAX_ENTRIES}")
         roots = set()
@@ -105,28 +106,32 @@ class Archive:
             name = info.orig_filename
             parts = name.split("/")
             if "\\" in name or "\0" in name or any(p in ("", ".", "..") for p in parts) or ":" in parts[0]:
-                raise self.refuse(f"the entry {quoted(name)} has a path that leads out of the archive", step=RESAVE)
+                raise self.refuse(
+                    f"the entry {quoted(name)} has a path that leads out of the archive", step=self.resave
+                )
             if len(parts) < 2:
-                raise self.refuse(f"the entry {quoted(name)} lies outside the archive's root directory", step=RESAVE)
+                raise self.refuse(
+                    f"the entry {quoted(name)} lies outside the archive's root directory", step=self.resave
+                )
             if info.flag_bits & 0x41:
-                raise self.refuse(f"the entry {quoted(name)} is encrypted", step=RESAVE)
+                raise self.refuse(f"the entry {quoted(name)} is encrypted", step=self.resave)
             if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-                why = "torch.export.save compresses nothing; a compressed entry may inflate without bound"
-                raise self.refuse(f"the entry {quoted(name)} is compressed", why=why, step=RESAVE)
+                why = "torch compresses nothing; a compressed entry may inflate without bound"
+                raise self.refuse(f"the entry {quoted(name)} is compressed", why=why, step=self.resave)
             root, _, rest = name.partition("/")
             roots.add(root)
             if rest.lower() in folded:
                 why = "" if rest in entries else "torch looks entries up without regard to case"
-                raise self.refuse(f"the entry {quoted(name)} appears twice", why=why, step=RESAVE)
+                raise self.refuse(f"the entry {quoted(name)} appears twice", why=why, step=self.resave)
             folded.add(rest.lower())
             entries[rest] = info
         if len(roots) != 1:
             raise self.refuse("the archive has several root directories", why=", ".join(map(quoted, sorted(roots)[:5])))
         if sum(info.file_size for info in infos) > self.path.stat().st_size:
-            raise self.refuse("its entries are together longer than the file", why="entries overlap", step=RESAVE)
+            raise self.refuse("its entries are together longer than the file", why="entries overlap", step=self.resave)
         try:
             check_tiling(self._file, infos)
         except Untidy as error:
             why = f"{error}; another reader may find another program in it"
-            raise self.refuse("its parts do not tile the file", why=why, step=RESAVE) from None
+            raise self.refuse("its parts do not tile the file", why=why, step=self.resave) from None
         return roots.pop(), entries

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import Any
 
 import torch
 
 from lipverify.errors import quoted
 from lipverify.read.archive import RESAVE, Archive
+from lipverify.read.views import Views
 
 SCALAR_TYPES = {
     1: torch.uint8,
@@ -32,8 +32,6 @@ _FILES = {
     "data/constants": re.compile(r"tensor_\d{1,9}", re.ASCII),
 }
 """How the files of plain tensors are named; torch unpickles what is named otherwise."""
-SPARE_ENTRIES = 1 << 26
-"""How many entries views may have in total beyond what is stored (views may overlap, or repeat with stride 0)."""
 
 
 class Payload:
@@ -53,10 +51,7 @@ class Payload:
 
     def __init__(self, archive: Archive, directory: str, config_file: str, config: Mapping[str, Any]) -> None:
         self._archive, self._directory, self._config = archive, directory, config
-        self._read: dict[tuple[Any, ...], torch.Tensor] = {}
-        self._bytes: dict[str, torch.Tensor] = {}
-        self._unread: dict[str, int] = {}
-        self._spare = SPARE_ENTRIES
+        self._views = Views(archive, directory)
         for name, entry in config.items():
             if entry["use_pickle"] is not False:
                 raise archive.refuse(
@@ -120,48 +115,7 @@ class Payload:
         sizes = tuple(static(self._archive, size, f"the shape of {quoted(name)}") for size in meta["sizes"])
         strides = tuple(static(self._archive, stride, f"a stride of {quoted(name)}") for stride in meta["strides"])
         offset = static(self._archive, meta["storage_offset"], f"the offset of {quoted(name)}")
-        key = (path, dtype, sizes, strides, offset)
-        if key not in self._read:
-            self._read[key] = self._view(name, *key)
-        return self._read[key]
-
-    def _view(
-        self, name: str, path: str, dtype: torch.dtype, sizes: tuple[int, ...], strides: tuple[int, ...], offset: int
-    ) -> torch.Tensor:
-        entry = f"{self._directory}/{path}"
-        stored, rest = divmod(self._archive.size(entry) if entry in self._archive else 0, dtype.itemsize)
-        entries = prod(sizes)
-        extent = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=False)) + 1 if entries else 0
-        if len(sizes) != len(strides) or rest or extent > stored:
-            raise self._archive.refuse(
-                f"the tensor {quoted(name)} does not fit its bytes",
-                why=f"shape {sizes}, strides {strides}, offset {offset} of {dtype} need {extent * dtype.itemsize} "
-                f"bytes; {quoted(path)} has {stored * dtype.itemsize + rest}",
-                step=RESAVE,
-            )
-        covered = min(entries, self._unread.setdefault(path, stored))
-        self._unread[path] -= covered
-        self._spare -= entries - covered
-        if self._spare < 0:
-            raise self._archive.refuse(
-                f"the tensor {quoted(name)} unfolds {stored} stored entries to {entries}",
-                why="over the limit for views",
-            )
-        if not entries:
-            return torch.zeros(sizes, dtype=dtype)
-        if path not in self._bytes:
-            self._bytes[path] = torch.frombuffer(bytearray(self._archive.read(entry)), dtype=torch.uint8)
-        if dtype is torch.bool and bool(self._bytes[path].gt(1).any()):
-            raise self._archive.refuse(f"the mask {quoted(name)} holds something else than 0 and 1", step=RESAVE)
-        flat = self._bytes[path].ne(0) if dtype is torch.bool else self._bytes[path].view(dtype)
-        tensor = torch.as_strided(flat, sizes, strides, offset).contiguous()
-        if dtype.is_floating_point and not torch.isfinite(tensor).all():
-            raise self._archive.refuse(
-                f"the weight {quoted(name)} contains NaN or infinity",
-                why="no bound is true of a network with such a weight",
-                step="Retrain or repair the model, then export it again.",
-            )
-        return tensor
+        return self._views.tensor(name, path, dtype, sizes, strides, offset)
 
 
 def static(archive: Archive, size: Any, what: str) -> int:
