@@ -118,8 +118,8 @@ def _whole(path: Path, source: Source) -> nn.Module:
 
 
 def _onnx(path: Path) -> Program:
-    from lipverify.read.onnx import read_onnx  # pyright: ignore
+    from lipverify.read.onnx import compare, read_onnx
 
-    model, example, check = read_onnx(path)
-    program = trace(model, example)
-    return replace(program, notes=check(program))
+    converted = read_onnx(path)
+    program = trace(converted.module, converted.example, run=False)
+    return replace(program, notes=(compare(converted, program),))

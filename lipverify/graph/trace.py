@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class TraceError(LipverifyError):
     """The model cannot be turned into a program."""
 
 
-def trace(model: nn.Module, example: Any) -> Program:
+def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
     """The ATen program of ``model`` at the shapes and dtypes of ``example``; shapes are static.
 
     Operations that have a lowering rule are kept whole (the decomposition of circular padding, say, is dozens of slices);
@@ -38,6 +39,7 @@ def trace(model: nn.Module, example: Any) -> Program:
         example: one input with its batch axis; or a tuple of the model's arguments, or a mapping of its keyword arguments:
             tensors, containers of them, None and Python values, which become part of the program. Only shapes and dtypes
             of tensors matter, and at least one is floating point.
+        run: call the model once first, which says more of what goes wrong; a stranger's model may be too large for that.
 
     Raises:
         TraceError: training mode, an unsuitable example, weights that are not finite, or whatever torch.export refuses
@@ -53,7 +55,8 @@ def trace(model: nn.Module, example: Any) -> Program:
             why="dropout and batch statistics make another function of it",
             step="Call model.eval() first.",
         )
-    _check_runs(model, given)
+    if run:
+        _check_runs(model, given)
     table = torch.export.default_decompositions()
     for operator in [operator for operator in table if _target(operator) in RULES]:
         del table[operator]
@@ -100,11 +103,12 @@ def _check_example(example: Example) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the records that torch logs of every operation that it could not trace; the error says it."""
+    """Without what torch logs and prints of every operation that it could not trace; the error says it."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
     finally:
         logging.disable(before)
 
