@@ -18,15 +18,18 @@ from lipverify.rigor.torus import Blocks, Torus, block_at
 _MORE = 6
 """Sizes tried per axis: the least valid one and the next few."""
 
+_COMPARED = 8
+"""Tori whose exact tops are compared."""
+
 _NARROW = 8
 _WIDE = 96
 
 
 def torus_flops(kernel: Array, frequencies: float) -> float:
-    """Floating-point operations of a proof on a torus, roughly: Gram matrices, factors and residuals."""
+    """Floating-point operations of a proof on a torus, roughly: Gram matrices, factors, residuals, and moving memory."""
     groups, out, inner = kernel.shape[:3]
     long, short = max(out, inner), min(out, inner)
-    return frequencies * groups * (4.0 * long * short**2 + 5.0 * short**3 + 2e4)
+    return frequencies * groups * (4.0 * long * short**2 + 5.0 * short**3 + 2.5e3 * long * short)
 
 
 def torus_spectrum(kernel: Array, torus: Torus, steps: int = 24) -> Array:
@@ -54,20 +57,24 @@ class Spectrum:
     @classmethod
     def of(cls, kernel: Array, least: tuple[int, int]) -> Spectrum:
         """Evaluates a grid of 16 to 64 points per axis (16 for wide kernels); half of it follows by w -> -w."""
-        finest = 64 if min(kernel.shape[1:3]) <= _WIDE else 16
+        width = min(kernel.shape[1:3])
+        finest = 64 if width <= _NARROW else 32 if width <= _WIDE else 16
         grids = [min(finest, max(16, 2 * n)) if k > 1 else 1 for n, k in zip(least, kernel.shape[3:], strict=True)]
         rows, columns = grids
-        half = torus_spectrum(kernel, Torus((rows, columns), (0, 0)), 24 if finest == 64 else 12).reshape(rows, -1)
+        half = torus_spectrum(kernel, Torus((rows, columns), (0, 0)), 24 if width <= _WIDE else 12).reshape(rows, -1)
         values = np.empty((rows, columns))
         values[:, : half.shape[1]] = half
         for k in range(half.shape[1], columns):
             values[:, k] = half[-np.arange(rows) % rows, columns - k]
         return cls(kernel, values, least)
 
-    def best_torus(self, flops: float) -> Torus:
-        """The torus on which the interpolated spectrum is least, among those whose proof costs at most ``flops``.
+    def best_torus(self, flops: float) -> tuple[Torus, float]:
+        """The torus on which the interpolated spectrum is least, among those whose proof costs about ``flops``.
 
         The interpolation knows nothing of corners of the spectrum: the best few are compared again by their exact tops.
+
+        Returns:
+            the torus, and a guess of the largest ||B(w)||^2 on it; 0 where there is none.
         """
         waves = np.fft.fft2(self.values) / self.values.size
         axes = [_cosets(n, m) for n, m in zip(self.least, self.values.shape, strict=True)]
@@ -79,8 +86,10 @@ class Spectrum:
                 found.append((float(values.max()), Torus((n, m), (s, t)), values))
         found.sort(key=lambda entry: entry[0])
         if min(self.kernel.shape[1:3]) > _WIDE or len(self.kernel) > 1:
-            return found[0][1]
-        return min(found[:8], key=lambda entry: _exact_top(self.kernel, entry[1], entry[2]))[1]
+            return found[0][1], 0.0
+        tops = [(_exact_top(self.kernel, torus, values), torus) for _, torus, values in found[:_COMPARED]]
+        top, torus = min(tops, key=lambda pair: pair[0])
+        return torus, top
 
     def best_circle(self, axis: int) -> tuple[float, int, int]:
         """(value, size, twist) of the torus along ``axis`` on which the other axis' maximum is least."""
@@ -137,7 +146,7 @@ def guess_singular_vector(convolution: Convolution, steps: int) -> Array:
     start = np.random.default_rng(0).standard_normal(count)
     flops = 4.0 * kernel.size * np.prod(small.output_shape[2:], dtype=float)
     steps = max(8, min(max(steps, int(_CHEAP / flops)), 200, (1 << 24) // count))
-    vector = top_eigenpair(_normal_product(small), start, steps=steps, relative=1e-10).vector
+    vector = top_eigenpair(_normal_product(small), start, steps=steps, relative=1e-10, reorthogonalise=False).vector
     x = np.zeros((1, *convolution.input_shape[1:]))
     corner = [(n - m) // 2 // s * s for n, m, s in zip(image, crop, convolution.stride, strict=True)]
     inside = tuple(slice(c, c + m) for c, m in zip(corner, crop, strict=True))

@@ -174,7 +174,7 @@ def _small(convolution: Convolution) -> NormEnclosure | None:
 
 def _on_torus(phases: Polyphase, spectrum: Spectrum | None, budget: float) -> tuple[Fraction | None, str]:
     """An upper bound by the frequencies of the best torus, or of a grid of fewer where that would cost too much."""
-    torus = Torus(phases.least, (0, 0)) if spectrum is None else spectrum.best_torus(budget)
+    torus, guess = (Torus(phases.least, (0, 0)), 0.0) if spectrum is None else spectrum.best_torus(budget)
     sizes, factor = list(torus.sizes), Fraction(1)
     for axis in sorted((0, 1), key=lambda a: -sizes[a]):
         if torus_flops(phases.kernel, sizes[0] * sizes[1] / 2) > budget:
@@ -184,8 +184,8 @@ def _on_torus(phases: Polyphase, spectrum: Spectrum | None, budget: float) -> tu
         for axis in (0, 1):
             if sizes[axis] < torus.sizes[axis]:
                 factor *= between(phases.kernel, axis, sizes[axis])
-        torus = Torus((sizes[0], sizes[1]), torus.twists)
-    guess = float(torus_spectrum(phases.kernel, torus).max())
+        torus, guess = Torus((sizes[0], sizes[1]), torus.twists), 0.0
+    guess = guess or float(torus_spectrum(phases.kernel, torus).max())
     bound = torus_upper(phases.kernel, torus, guess)
     name = f"torus {torus}" if factor == 1 else f"all frequencies, from a grid of {sizes[0]} x {sizes[1]}"
     if len(phases.kernel) > 1:

@@ -34,12 +34,13 @@ from lipverify.rigor.reductions import checked, largest_magnitude
 from lipverify.rigor.rounding import sqrt_down, sqrt_up
 
 
-def norm(linear_map, norms: NormPair = L2) -> NormEnclosure:
+def norm(linear_map, norms: NormPair = L2, *, tight: bool = False) -> NormEnclosure:
     """lower <= sup |A x| / |x| <= upper in the given norms, real semantics, for every map within the enclosures.
 
     Args:
         linear_map: one of the linear maps of :mod:`lipverify.maps`.
         norms: l2 -> l2 or l2 -> linf.
+        tight: spend up to a minute on a convolution (see :func:`lipverify.rigor.convolution.convolution_norm`).
 
     Raises:
         TypeError: for a map without a rule here.
@@ -53,7 +54,18 @@ def norm(linear_map, norms: NormPair = L2) -> NormEnclosure:
     machine()
     if norms.input != "l2" or norms.output not in ("l2", "linf"):
         raise NotImplementedError(f"norm: {norms} is not covered; ask for l2->l2 or l2->linf")
-    return l2_norm(linear_map) if norms.output == "l2" else linf_norm(linear_map)
+    if norms.output == "linf":
+        return linf_norm(linear_map)
+    return _tight(linear_map) if tight else l2_norm(linear_map)
+
+
+def _tight(linear_map) -> NormEnclosure:
+    """The l2 -> l2 norm, with the tight bound of a convolution or of its adjoint."""
+    if isinstance(linear_map, Convolution):
+        return convolution_norm(linear_map, tight=True)
+    if isinstance(linear_map, Adjoint):
+        return _of_adjoint(linear_map, _tight(linear_map.of))
+    return l2_norm(linear_map)
 
 
 @singledispatch
@@ -110,7 +122,10 @@ def _(linear_map: Convolution) -> NormEnclosure:
 
 @l2_norm.register
 def _(linear_map: Adjoint) -> NormEnclosure:
-    found = l2_norm(linear_map.of)
+    return _of_adjoint(linear_map, l2_norm(linear_map.of))
+
+
+def _of_adjoint(linear_map: Adjoint, found: NormEnclosure) -> NormEnclosure:
     vector = None if found.vector is None else apply(linear_map.of, found.vector)
     return NormEnclosure(found.lower, found.upper, f"adjoint of: {found.method}", found.rigor, vector)
 
@@ -124,22 +139,36 @@ def _(linear_map: Adjoint) -> NormEnclosure:
     if isinstance(of, Dense) and not _is_empty(of):
         transposed = Dense(_reshaped(of.weight, lambda a: np.ascontiguousarray(a.T)), linear_map.input_shape)
         return linf_norm(transposed)
-    if isinstance(of, Convolution) and not of.circular and of.groups == 1 and not _is_empty(of):
-        found = row_norm(_reshaped(of.kernel, lambda a: a.swapaxes(0, 1).reshape(a.shape[1], -1)))
+    if isinstance(of, Convolution) and not _is_empty(of) and (not of.circular or set(_read_twice(of)) == {False}):
+        groups, (_, inner, *taps) = of.groups, of.kernel.shape
+
+        def columns(a: np.ndarray) -> np.ndarray:
+            return a.reshape(groups, -1, inner, *taps).swapaxes(1, 2).reshape(groups * inner, -1)
+
+        found = row_norm(_reshaped(of.kernel, columns))
         return NormEnclosure(Fraction(0), found.upper, "norm of an input channel's kernel", found.rigor)
     return linf_norm.dispatch(object)(linear_map)
 
 
+def _read_twice(of: Convolution) -> list[bool]:
+    """For each axis, whether circular padding lets one output read an entry twice, or two outputs by the same tap."""
+    axes = zip(of.reach, of.input_shape[2:], of.output_shape[2:], of.stride, strict=True)
+    return [r >= n or (m - 1) * s >= n for r, n, m, s in axes]
+
+
 @linf_norm.register
 def _(linear_map: Convolution) -> NormEnclosure:
-    """A row holds entries of one output channel's kernel: all of them once the image is as large as the kernel."""
+    """A row holds entries of one output channel's kernel, of the channels of its group: some of them, each once.
+
+    Where stride 1 lets one output see the whole kernel inside the image, all of them: then the norm is known both ways.
+    """
     if _is_empty(linear_map):
         return _zero(linear_map.input_shape)
     whole = all(r < n for r, n in zip(linear_map.reach, linear_map.input_shape[2:], strict=True))
     if linear_map.circular and not whole:
         return linf_norm.dispatch(object)(linear_map)
     found = row_norm(_reshaped(linear_map.kernel, lambda a: a.reshape(a.shape[0], -1)))
-    lower = found.lower if whole and set(linear_map.stride) == {1} else Fraction(0)
+    lower = found.lower if linear_map.circular or (whole and set(linear_map.stride) == {1}) else Fraction(0)
     return NormEnclosure(lower, found.upper, "norm of an output channel's kernel", found.rigor)
 
 

@@ -77,7 +77,7 @@ def psd_shift(
             magnitude, inner, roundings = np.abs(factor), n, 1
         else:
             # Real products only: L L^H = [A B][A B]^T + i [B -A][A B]^T for L = A + i B, so the inner length is 2 n.
-            a, b = np.ascontiguousarray(factor.real), np.ascontiguousarray(factor.imag)
+            a, b = np.ascontiguousarray(np.real(factor)), np.ascontiguousarray(np.imag(factor))
             right = np.swapaxes(np.concatenate((a, b), -1), -1, -2)
             residual = np.abs(matrix - np.concatenate((a, b), -1) @ right)
             residual += np.abs(imaginary - np.concatenate((b, -a), -1) @ right)

@@ -53,9 +53,14 @@ from lipverify.verifiers.residual import residual_block
 
 @dataclass(frozen=True, slots=True)
 class Spectral:
-    """Rigorous [lower, upper] by proved norms; the lower bound exists where the region is one linear map."""
+    """Rigorous [lower, upper] by proved norms; the lower bound exists where the region is one linear map.
+
+    Attributes:
+        tight: spend up to a minute on the norm of a convolution.
+    """
 
     name: str = "spectral"
+    tight: bool = False
     _norms: WeakKeyDictionary[LinearMap, dict[NormPair, NormEnclosure]] = field(
         default_factory=WeakKeyDictionary, repr=False, compare=False
     )
@@ -85,7 +90,7 @@ class Spectral:
             return norm(map_, norms)
         known = self._norms.setdefault(map_, {})
         if norms not in known:
-            known[norms] = norm(map_, norms)
+            known[norms] = norm(map_, norms, tight=self.tight)
         return known[norms]
 
     def _lower(self, graph: LayerGraph, norms: NormPair) -> NormEnclosure | None:

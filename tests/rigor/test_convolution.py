@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,7 +301,8 @@ def test_misuse_is_refused():
         with pytest.raises(ValueError, match="convolution"):
             convolution_norm(Convolution(Enclosure(kernel), shape, pads, circular))
     pads = ((1, 1), (1, 1))
-    for form in ({"groups": 2}, {"stride": (0, 1)}, {"dilation": (4, 4)}, {"stride": (1,)}):
+    forms: list[dict[str, Any]] = [{"groups": 2}, {"stride": (0, 1)}, {"dilation": (4, 4)}, {"stride": (1,)}]
+    for form in forms:
         with pytest.raises(ValueError, match="convolution"):
             convolution_norm(Convolution(Enclosure(kernel), (1, 2, 4, 4), pads, **form))
     with pytest.raises(NotImplementedError, match="3 image axes"):

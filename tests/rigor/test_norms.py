@@ -36,6 +36,12 @@ MAPS = {
     "convolution, kernel larger than the image": Convolution(_integers(1, 2, 4, 3), (1, 2, 2, 2), ((1, 2), (1, 1))),
     "convolution, circular": Convolution(_integers(1, 1, 3, 3), (1, 1, 3, 2), ((1, 1), (1, 1)), True),
     "convolution, circular, wide": Convolution(_integers(1, 1, 2, 2), (1, 1, 2, 3), ((1, 2), (1, 1)), True),
+    "convolution, strided": Convolution(_integers(2, 1, 3, 2), (1, 1, 4, 3), ((1, 0), (0, 1)), stride=(2, 3)),
+    "convolution, dilated": Convolution(_integers(1, 1, 2, 3), (1, 1, 3, 2), ((1, 1), (2, 2)), dilation=(2, 2)),
+    "convolution, grouped": Convolution(_integers(4, 1, 2, 1), (1, 2, 2, 2), ((1, 0), (0, 0)), groups=2),
+    "convolution, depthwise, one axis": Convolution(_integers(3, 1, 2), (1, 3, 3), ((1, 1),), stride=(2,), groups=3),
+    "convolution, circular, strided": Convolution(_integers(1, 2, 3), (1, 2, 4), ((1, 1),), True, stride=(2,)),
+    "convolution, circular, grouped": Convolution(_integers(2, 1, 3), (1, 2, 3), ((1, 1),), True, groups=2),
     "diagonal": Diagonal(_integers(1, 3, 1), (2, 3, 2)),
     "average pooling": pooling((1, 1, 4, 4), (2, 2)),
     "average pooling, clipped": pooling((1, 1, 3, 5), (2, 3)),
@@ -76,6 +82,21 @@ def test_linf_output_norm_encloses(name):
         else [sum((Fraction(x) ** 2 for x in row), Fraction(0)) for row in matrix.tolist()]
     )
     assert found.lower**2 <= max(squares) <= found.upper**2 * (1 + Fraction(1, 10**14) * ("clipped" in name))
+
+
+def test_rows_of_grouped_maps_are_those_of_one_group():
+    """The largest row of a convolution, of its adjoint too: never the sum over the groups."""
+    kernel = Enclosure(np.array([3.0, 4.0, 1.0, 1.0]).reshape(4, 1, 1))
+    grouped = Convolution(kernel, (1, 2, 5), ((0, 0),), groups=2)
+    assert norm(grouped, LOGITS).upper == 4 and norm(grouped, LOGITS).lower == 4
+    assert norm(Adjoint(grouped), LOGITS).upper == 5
+
+
+def test_tight_reaches_through_adjoints():
+    kernel = Enclosure(np.random.default_rng(0).standard_normal((8, 8, 3, 3)))
+    convolution = Convolution(kernel, (1, 8, 24, 24), ((1, 1), (1, 1)))
+    loose, found = norm(Adjoint(convolution)), norm(Adjoint(convolution), tight=True)
+    assert loose.lower <= found.upper <= min(loose.upper, found.lower * (1 + Fraction(1, 2000)))
 
 
 @pytest.mark.parametrize("name", MAPS)
