@@ -15,9 +15,11 @@ from lipverify.claims import L2, LOGITS, Claim, ClaimError, NormPair, as_claims,
 from lipverify.errors import LipverifyError, quoted
 from lipverify.evidence import Contradiction, Evidence, Rigor
 from lipverify.graph import Region, regions, trace
+from lipverify.models import Source, chosen, read_model
 from lipverify.numerals import parse_rational
-from lipverify.read import Program, read
+from lipverify.read import Program
 from lipverify.read.calls import split_call
+from lipverify.read.focus import advice
 from lipverify.report import RegionReport, Report
 from lipverify.rigor import machine
 from lipverify.samples import as_samples, as_tensor, centers_of
@@ -31,6 +33,8 @@ def audit(
     inputs: Any = None,
     *,
     claims: Iterable[Claim | Mapping[str, Any]] | Mapping[str, Any] | str | PathLike[str] | None = None,
+    bounds_only: bool = False,
+    source: Source = Source(),  # noqa: B008 - frozen
     verifiers: Sequence[str | Verifier] | None = None,
     radius: Fraction | int | str | None = None,
     trusted: Sequence[str] = (),
@@ -43,10 +47,13 @@ def audit(
     Args:
         model: a module in eval mode (then ``inputs`` are needed, to trace it), a program, or the path of a model file.
         inputs: a tensor or array of inputs, shape (k, *one input without its batch axis). Local bounds are taken around
-            them, and the search for witnesses starts there.
+            them, and the search for witnesses starts there. Of a model of several inputs: a tuple of its arguments or a
+            mapping of them by name, to trace it.
         claims: mappings such as ``{"layer": "features.0", "bound": "1"}`` or :class:`Claim` values, the content of a
             claims file or its path; None takes the claims that came inside the model file, if any. Without claims every
             region gets its bounds and no verdict.
+        bounds_only: judge no claims, those inside the model file neither.
+        source: how a file is handed over, and which input and output of several are judged.
         verifiers: names (``spectral``, ``sdp``, ``propagation``, ``witness``, ``package.module:Name``) or verifiers; all
             built-in ones by default.
         radius: l2 radius of the balls around ``inputs``, in each region's own input space.
@@ -59,12 +66,16 @@ def audit(
         LipverifyError: for a model that cannot be read or traced, claims about layers that do not exist, unusable inputs.
     """
     start = time.perf_counter()
+    if bounds_only and claims is not None:
+        raise LipverifyError("bounds_only judges no claims, but claims were given", step="Leave one of them out.")
     with undisturbed():
         machine()
         radius, chosen = _radius(radius), _verifiers(verifiers, trusted)
-        program = _program(model, inputs)
+        program = _program(model, inputs, source)
+        if isinstance(inputs, tuple | Mapping):
+            inputs = inputs.get(next(iter(program.inputs))) if isinstance(inputs, Mapping) else None
         samples = as_samples(program, inputs)
-        claimed = _claims(claims, program)
+        claimed = None if bounds_only else _claims(claims, program)
         found = regions(program)
         if claimed is not None:
             check_layers(claimed, [*program.modules, *found])
@@ -126,9 +137,9 @@ def _claims(claims: Any, program: Program) -> tuple[Claim, ...] | None:
     return parse_claims(claims) if isinstance(claims, Mapping) else as_claims(claims)
 
 
-def _program(model: Any, inputs: Any) -> Program:
+def _program(model: Any, inputs: Any, source: Source) -> Program:
     if isinstance(model, Program):
-        return model
+        return chosen(model, source)
     if isinstance(model, nn.Module):
         if inputs is None:
             raise LipverifyError(
@@ -136,9 +147,10 @@ def _program(model: Any, inputs: Any) -> Program:
                 why="its operations are known only once it is traced",
                 step="Pass inputs=..., one input or more, batch axis first.",
             )
-        return trace(model, as_tensor(inputs)[:1])
+        example = inputs if isinstance(inputs, tuple | Mapping) else as_tensor(inputs)[:1]
+        return chosen(trace(model, example), source)
     if isinstance(model, str | PathLike):
-        return read(model)
+        return read_model(model, source, inputs)
     raise LipverifyError(
         f"{type(model).__name__} is no model", step="Pass a torch.nn.Module, a Program or a file's path."
     )
@@ -235,4 +247,5 @@ def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) 
 def _notes(program: Program) -> list[str]:
     read_by = {r for op in program.operations for r in op.references} | set(program.outputs)
     unused = sorted(program.weight_names.get(n, n) for n in program.weights if n not in read_by)
-    return [f"weights that no operation reads: {', '.join(map(quoted, unused))}"] if unused else []
+    unread = [f"weights that no operation reads: {', '.join(map(quoted, unused))}"] if unused else []
+    return [*program.notes, *filter(None, [advice(program)]), *unread]

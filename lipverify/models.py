@@ -53,24 +53,42 @@ def read_model(path: str | PathLike[str], source: Source = Source(), example: An
             cannot be traced.
     """
     path = Path(path)
+    if source.unsafe_load or source.factory is not None:
+        model, notes = read_module(path, source)
+        return trace_module(model, path, notes, source, example)
+    kind = kind_of(path)
+    if kind is Kind.CHECKPOINT:
+        read_state(path)  # what it holds instead of a state dict is worth saying first
+    if source.shapes and not kind.is_state:
+        step = "Leave --shape out."
+        raise ReadError(f"{quoted(path.name)} is {kind.value} and has its own program", step=step)
+    return chosen(_onnx(path) if kind is Kind.ONNX else read(path), source)
+
+
+def read_module(path: str | PathLike[str], source: Source) -> tuple[nn.Module, tuple[str, ...]]:
+    """The live module, in eval mode, of a state dict and its factory or of a pickled module, and what to note of it.
+
+    Raises:
+        LipverifyError: where the file is refused or does not fit.
+    """
+    path = Path(path)
     if source.unsafe_load:
-        model = _whole(path, source)
-        program = trace(model, _example(path, model, source, example))
-        program = replace(program, notes=("the model was unpickled: code of the file ran before it was judged",))
-    elif (kind := kind_of(path)) is Kind.EXPORTED or kind is Kind.ONNX:
-        if source.factory is not None or source.shapes:
-            step = "Leave --factory and --shape out."
-            raise ReadError(f"{quoted(path.name)} is {kind.value} and has its own program", step=step)
-        program = read(path) if kind is Kind.EXPORTED else _onnx(path)
-    else:
-        state = read_state(path)
-        if source.factory is None:
-            return read(path)  # raises, saying what is needed
-        model = build(source.factory)
-        notes = load(model, state)
-        made = f"the network was built by {quoted(source.factory)}, the weights are the file's"
-        program = replace(trace(model, _example(path, model, source, example)), notes=(made, *notes))
-    return chosen(program, source)
+        return _whole(path, source), ("the model was unpickled: code of the file ran before it was judged",)
+    state = read_state(path)
+    model = build(source.factory or "")
+    notes = load(model, state)
+    return model, (f"the network was built by {quoted(source.factory)}, the weights are the file's", *notes)
+
+
+def trace_module(
+    model: nn.Module, path: Path, notes: tuple[str, ...], source: Source = Source(), example: Any = None
+) -> Program:
+    """The program of a module that :func:`read_module` gave.
+
+    Raises:
+        LipverifyError: where it cannot be traced.
+    """
+    return chosen(replace(trace(model, _example(path, model, source, example)), notes=notes), source)
 
 
 def chosen(program: Program, source: Source) -> Program:

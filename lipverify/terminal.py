@@ -27,20 +27,20 @@ def guarded() -> Iterator[None]:
     try:
         yield
     except LipverifyError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        _say("interrupted: no report was written")
+        say("interrupted: no report was written")
         raise typer.Exit(130) from None
     except MemoryError:
-        _say("error: the memory of this machine does not suffice\n  next:  Audit fewer layers, or on a larger machine.")
+        say("error: the memory of this machine does not suffice\n  next:  Audit fewer layers, or on a larger machine.")
         raise typer.Exit(2) from None
     except (typer.Exit, typer.Abort, SystemExit):
         raise
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")) or os.environ.get("LIPVERIFY_TRACEBACK"):
             raise
-        _say(
+        say(
             f"internal error: {type(error).__name__}: {quoted(error, 1000)}"
             + f"\n  where: {_origin(error)}"
             + "\n  why:   this is a defect of lipverify; no verdict was reached"
@@ -122,7 +122,7 @@ class Enduring:
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """A message on stderr: its own lines kept, whatever else a terminal or a build log would obey spelled out."""
     from lipverify.render.escape import harmless
 

@@ -15,7 +15,7 @@ from lipverify.subnormals import kept
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """What the caller's process has set (gradients off, autocast, flushed subnormals, raising numpy) is set aside.
+    """What the caller's process has set (gradients off, autocast, a device, flushed subnormals, raising numpy) is set aside.
 
     What the audit itself moves (random states, warning filters, the recursion limit) is put back.
     """
@@ -28,6 +28,8 @@ def undisturbed() -> Iterator[None]:
         stack.enter_context(torch.autocast("cpu", enabled=False))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(warnings.catch_warnings())
+        if torch.get_default_device().type != "cpu":  # entered only then: it slows every call of torch down
+            stack.enter_context(torch.device("cpu"))
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,8 @@ def focus(
         input: its name; may be left out where one real input is not held.
         output: its name, its place in what the model returns (``logits``, ``1``) or its number; may be left out where
             there is one.
-        held: the values of all other inputs by name: tensors or arrays of the input's shape, or a number that fills it.
+        held: the values of all other inputs by name: tensors or arrays of the input's shape, or a number that fills it,
+            a decimal one rounded to the input's dtype.
 
     Raises:
         LipverifyError: where a name is unknown or missing, or a value does not fit its input exactly.
@@ -46,7 +48,10 @@ def focus(
         weight_names={**program.weight_names, **{other: other for other in constants}},
         dtypes={},
     )
-    notes = [f"the input {quoted(other)} is held: no verdict speaks of its other values" for other in constants]
+    notes = [
+        f"the input {quoted(other)} is held{_at(held[other], value)}: no verdict speaks of its other values"
+        for other, value in constants.items()
+    ]
     if len(program.outputs) > 1:
         notes.append(f"of {len(program.outputs)} outputs {quoted(_title(program, chosen))} is judged")
     part = joined.between(joined.inputs, [chosen])
@@ -118,6 +123,10 @@ def _undecided(program: Program, what: str) -> LipverifyError:
     return LipverifyError(what, why=advice(program) or single, step="Choose one input and one output, hold the rest.")
 
 
+def _at(given: Any, value: torch.Tensor) -> str:
+    return f" at {value.flatten()[0].item()!r}" if isinstance(given, int | float) and value.numel() else ""
+
+
 def _value(program: Program, name: str, value: Any) -> torch.Tensor:
     shape, dtype = tuple(program.inputs[name]), program.dtypes.get(name, program.dtype)
     given = torch.as_tensor(np.asarray(value) if not isinstance(value, torch.Tensor) else value).detach()
@@ -127,6 +136,8 @@ def _value(program: Program, name: str, value: Any) -> torch.Tensor:
         why = f"its shape is {tuple(given.shape)}, the input's {shape}"
         raise LipverifyError(f"the value of the held input {quoted(name)} does not fit", why=why, step="Give it whole.")
     cast = given.to(dtype)
+    if isinstance(value, float) and math.isfinite(value) and dtype.is_floating_point:
+        return cast.contiguous().clone()  # a decimal number means the nearest one of the input's dtype
     if given.is_complex() or not bool(torch.equal(cast.double(), given.double())):
         why = f"{dtype} does not hold it exactly (or it is NaN)"
         raise LipverifyError(

@@ -111,7 +111,10 @@ def test_focus_holds_the_other_inputs_and_picks_an_output():
         ({"input": "x", "output": "z", "held": {"time": 0, "token": 1}}, ["no output 'z'", "'norm'"]),
         ({"input": "x", "output": 2, "held": {"time": 0, "token": 1}}, ["no output '2'"]),
         ({"input": "x", "output": "y", "held": {"time": torch.ones(2), "token": 1}}, ["shape is (2,)"]),
-        ({"input": "x", "output": "y", "held": {"time": 0.1, "token": 1}}, ["exactly"]),
+        (
+            {"input": "x", "output": "y", "held": {"time": torch.full((1, 3), 0.1).double() + 1e-12, "token": 1}},
+            ["exactly"],
+        ),
         ({"input": "x", "output": "y", "held": {"time": float("nan"), "token": 1}}, ["exactly"]),
         ({"input": "x", "output": "y", "held": {"time": 0, "token": 1.5}}, ["exactly"]),
     ],
