@@ -64,7 +64,7 @@ def strip_upper(strip: Strip, slack: float = 2.0**-36) -> Fraction | None:
     error = gamma(inner + taps) * squares + 2 * q * strip.columns * taps * underflow(inner, 2**40)
     gram = _gram(strip)
     largest = max(float(np.abs(g[0]).max()) for g in gram.values())
-    guess = _guess(strip)
+    guess = strip_guess(strip)
     if not (np.isfinite(largest) and np.isfinite(guess)):
         return None
     for _ in range(5):
@@ -207,7 +207,7 @@ def _difference(m: Parts, left: list[Parts], right: list[Parts]) -> Array:
     return size
 
 
-def _guess(strip: Strip) -> float:
+def strip_guess(strip: Strip) -> float:
     """The largest squared norm, by Lanczos on the direct sum of all frequencies; not trusted."""
     taps = [
         _complex((strip.real[t], None if strip.imaginary is None else strip.imaginary[t]))

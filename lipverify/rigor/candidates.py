@@ -91,12 +91,33 @@ class Spectrum:
         top, torus = min(tops, key=lambda pair: pair[0])
         return torus, top
 
-    def best_circle(self, axis: int) -> tuple[float, int, int]:
-        """(value, size, twist) of the torus along ``axis`` on which the other axis' maximum is least."""
+    def circles(self, axis: int) -> list[Circle]:
+        """Tori along ``axis`` alone, those first on which the other axis' maximum is least."""
         profile = self.values.max(1 - axis)
         waves = np.fft.fft(profile) / profile.size
-        cosets = _cosets(self.least[axis], profile.size)
-        return min((float((a @ waves).real.max()), n, twist) for n, twist, a in cosets)
+        found = []
+        for size, twist, points in _cosets(self.least[axis], profile.size):
+            values = (points @ waves).real
+            # Frequencies w and -w have equal norms: half of them suffice, as in `circle_twiddles`.
+            half = values[: size // 2 + 1 - (twist and not size % 2)]
+            found.append(Circle(size, twist, float(values.max()), np.argsort(half)[-4:]))
+        return sorted(found, key=lambda circle: circle.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circle:
+    """A twisted torus along one axis.
+
+    Attributes:
+        size, twist: of the torus.
+        value: a guess of the largest ||B||^2 at its frequencies, over all frequencies of the other axis.
+        top: indices of the frequencies at which it is largest.
+    """
+
+    size: int
+    twist: int
+    value: float
+    top: np.ndarray
 
 
 def _exact_top(kernel: Array, torus: Torus, values: Array) -> float:

@@ -58,6 +58,9 @@ _GRID = 16
 """Frequencies per tap and axis of the coarsest grid: it costs 1 / cos(pi / 32) - 1 < 0.5 % an axis."""
 
 
+_COMPARED = 5
+"""Circles of each axis compared where a tight bound is asked for."""
+
 _GROUPS = 64
 """Groups for each of which a tighter proof is thought of."""
 
@@ -130,7 +133,7 @@ def _enclose(convolution: Convolution, phases: Polyphase, tight: bool) -> NormEn
     bound, name = _on_torus(phases, spectrum, TIGHT_BUDGET if tight else TORUS_BUDGET)
     if bound is not None and bound < upper:
         upper, method = bound, name
-    for flops, name, attempt in [] if spectrum is None else _finite(phases, spectrum):
+    for flops, name, attempt in [] if spectrum is None else _finite(phases, spectrum, _COMPARED if tight else 1):
         if flops <= (TIGHT_BUDGET if tight else FINITE_BUDGET) and upper > lower * (1 + TOLERANCE):
             bound = attempt()
             if bound is not None and bound < upper:
@@ -203,13 +206,15 @@ def _finer(kernel: Array, sizes: list[int], most: tuple[int, int], budget: float
         sizes = finer
 
 
-def _finite(phases: Polyphase, spectrum: Spectrum) -> list[tuple[float, str, Callable[[], Fraction | None]]]:
+def _finite(
+    phases: Polyphase, spectrum: Spectrum, compared: int
+) -> list[tuple[float, str, Callable[[], Fraction | None]]]:
     """What :mod:`lipverify.rigor.finite` could prove, for all groups: (cost, name, proof), cheapest first."""
     groups = []
     for kernel in phases.kernel if phases.kernel.shape[0] <= _GROUPS else ():
         one = Convolution(Enclosure(kernel), (1, kernel.shape[1], *phases.image), phases.pads)
         own = spectrum if len(phases.kernel) == 1 else Spectrum.of(kernel[None], phases.least)
-        groups.append(finite_attempts(one, own))
+        groups.append(finite_attempts(one, own, compared))
     return [
         (sum(a.flops for a in attempts), attempts[0].method, lambda attempts=attempts: _largest(attempts))
         for attempts in zip(*groups, strict=True)

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 
 from lipverify.maps import Convolution
-from lipverify.rigor.banded import Strip, strip_upper
-from lipverify.rigor.candidates import Spectrum
+from lipverify.rigor.banded import Strip, strip_guess, strip_upper
+from lipverify.rigor.candidates import Circle, Spectrum
 from lipverify.rigor.reductions import Array
 from lipverify.rigor.rounding import round_up
 from lipverify.rigor.torus import block_error, circle_twiddles
@@ -32,9 +32,13 @@ class Attempt:
     upper: Callable[[], Fraction | None]
 
 
-def finite_attempts(convolution: Convolution, spectrum: Spectrum) -> list[Attempt]:
-    """Finite along one axis, the other a circle (half the gap of a torus) or unrolled (no gap); cheapest first."""
-    attempts = [_circle(convolution, spectrum), _unrolled(convolution)]
+def finite_attempts(convolution: Convolution, spectrum: Spectrum, compared: int = 1) -> list[Attempt]:
+    """Finite along one axis, the other a circle (half the gap of a torus) or unrolled (no gap); cheapest first.
+
+    Args:
+        compared: how many circles of each axis are compared before one is proved.
+    """
+    attempts = [_circle(convolution, spectrum, compared), _unrolled(convolution)]
     return sorted(attempts, key=lambda attempt: attempt.flops)
 
 
@@ -51,24 +55,35 @@ def _unrolled(convolution: Convolution) -> Attempt:
     return Attempt(costs[axis], "unrolled, s I - A^T A proved semidefinite by blocks", upper)
 
 
-def _circle(convolution: Convolution, spectrum: Spectrum) -> Attempt:
+def _circle(convolution: Convolution, spectrum: Spectrum, compared: int) -> Attempt:
+    """The other axis a circle; the first ``compared`` circles of each axis are compared at their top frequencies."""
     kernel = convolution.kernel.midpoint
-    circles = [spectrum.best_circle(1 - a) for a in (0, 1)]
-    axis = 0 if circles[0][0] <= circles[1][0] else 1
-    _, size, twist = circles[axis]
-    along, across = kernel.shape[2 + axis], kernel.shape[3 - axis]
+    circles = [(circle, axis) for axis in (0, 1) for circle in spectrum.circles(1 - axis)[:compared]]
 
     def upper() -> Fraction | None:
-        cosine, sine = circle_twiddles(size, twist, across)
-        moved = np.moveaxis(kernel, 3 - axis, 0).reshape(across, -1)
-        shape = (len(cosine), *kernel.shape[:2], along)
-        real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
-        bound = strip_upper(_oriented(real, imaginary, convolution, axis))
+        circle, axis = circles[0] if len(circles) == 1 else min(circles, key=lambda pair: _at_top(convolution, *pair))
+        bound = strip_upper(_strip(convolution, circle, axis))
         return None if bound is None else round_up(bound + block_error(kernel[None]))
 
-    flops = 20.0 * size * along**2 * convolution.input_shape[2 + axis] * float(min(kernel.shape[:2])) ** 3
-    name = f"finite along {'HW'[axis]}, {size} {'anti' * twist}periodic along {'WH'[axis]}, proved by blocks"
-    return Attempt(flops, name, upper)
+    along, size, image = max(kernel.shape[2:]), max(spectrum.least), max(convolution.input_shape[2:])
+    flops = 20.0 * size * along**2 * image * float(min(kernel.shape[:2])) ** 3
+    return Attempt(flops, "finite along one axis, a circle along the other, proved by blocks", upper)
+
+
+def _at_top(convolution: Convolution, circle: Circle, axis: int) -> float:
+    """A guess of the largest squared norm of a strip, from its frequencies with the largest symbols."""
+    return strip_guess(_strip(convolution, circle, axis, circle.top))
+
+
+def _strip(convolution: Convolution, circle: Circle, axis: int, only: np.ndarray | slice = slice(None)) -> Strip:
+    """The finite convolutions along ``axis``, one for each frequency of the circle along the other (of ``only`` these)."""
+    kernel = convolution.kernel.midpoint
+    along, across = kernel.shape[2 + axis], kernel.shape[3 - axis]
+    cosine, sine = (part[only] for part in circle_twiddles(circle.size, circle.twist, across))
+    moved = np.moveaxis(kernel, 3 - axis, 0).reshape(across, -1)
+    shape = (len(cosine), *kernel.shape[:2], along)
+    real, imaginary = (np.moveaxis((part @ moved).reshape(shape), 3, 0) for part in (cosine, sine))
+    return _oriented(real, imaginary, convolution, axis)
 
 
 def _unrolled_cost(taps: int, blocks: int, side: int) -> float:
