@@ -2,127 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from lipverify.graph.fold import REARRANGEMENTS, NotFoldable, keeps, scalar
-from lipverify.read.program import Operation, Program, Ref, run
+from lipverify.graph.fold import keeps
+from lipverify.read.program import Operation, Program, Ref, aten, run
 from lipverify.read.shapes import types
-from lipverify.rigor import aten_balls as balls
-from lipverify.rigor.aten_balls import HUGE, Ball, exact
+from lipverify.rigor.aten_balls import (
+    CONDITIONAL,
+    INDEXED,
+    INTEGER,
+    PARAMETERS,
+    RULES,
+    UNBOUNDED,
+    Ball,
+    Condition,
+    Missing,
+    NotEnclosed,
+    checked,
+    exact,
+    scalar,
+)
 from lipverify.rigor.probe import machine
 from lipverify.subnormals import widened
 
+__all__ = ("NotEnclosed", "enclose")
 
-class NotEnclosed(Exception):
-    """An operation without a rule in ball arithmetic; the message names it."""
+PLACEMENT = frozenset(("dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "out"))
+"""Arguments that say where and how a value is stored. That a stored dtype rounds nothing is checked of every operation."""
+Types = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
-def enclose(program: Program, x: torch.Tensor) -> Ball:
-    """The program's output at ``x``, real semantics: the ball contains the exact value.
+def enclose(program: Program, x: torch.Tensor | Ball) -> Ball:
+    """The program's output at ``x``, real semantics: the ball contains the exact value, or every one of a ball ``x``.
 
     Args:
         program: with one input and one output.
-        x: float64 tensor of the input's shape; taken as exact.
+        x: float64 tensor of the input's shape, taken as exact; or a ball.
 
     Raises:
         NotEnclosed: naming an operation that has no rule, or a value too large to bound.
     """
     machine()
-    values: dict[str, Any] = {
-        name: exact(torch.from_numpy(widened(w))) if w.is_floating_point() else w for name, w in program.weights.items()
-    }
-    values[next(iter(program.inputs))] = exact(x)
-    dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
+    if len(program.inputs) != 1:
+        raise NotEnclosed(f"a program of {len(program.inputs)} inputs")
+    values: dict[str, Any] = {}
+    for name, weight in program.weights.items():
+        values[name] = exact(torch.from_numpy(widened(weight))) if weight.is_floating_point() else weight
+    values[next(iter(program.inputs))] = x if isinstance(x, Ball) else exact(x)
+    for name, value in values.items():
+        if isinstance(value, Ball):
+            _guard(value, f"the value {program.weight_names.get(name, name)}")
+    known = types(program)
+    last = {name: op.name for op in program.operations for name in op.references}
     for op in program.operations:
+        where = f"{op.target} in {op.calls[-1] or 'the model'}"
         try:
-            for name in op.references:
-                if not keeps(dtypes.get(name), dtypes.get(op.name)):
-                    raise NotFoldable(f"a conversion from {dtypes.get(name)} to {dtypes.get(op.name)} may round")
-            ball = values[op.name] = _step(op, values, program.dtype)
-        except NotFoldable as reason:
-            raise NotEnclosed(f"{op.target} in {op.calls[-1] or 'the model'}: {reason}") from reason
-        if not bool((ball.midpoint.abs() <= HUGE).all() and (ball.radius <= HUGE).all()):
-            raise NotEnclosed(f"the value of {op.target} in {op.calls[-1] or 'the model'} is too large to bound")
-    return values[program.outputs[0]]
+            value = values[op.name] = _step(op, values, known, program)
+        except NotEnclosed as reason:
+            raise NotEnclosed(f"{where}: {reason}") from reason
+        if isinstance(value, Ball) and op.target not in UNBOUNDED:
+            _guard(value, where)
+        for name in op.references:
+            if last[name] == op.name and name not in program.outputs:
+                values.pop(name, None)
+    output = values[program.outputs[0]]
+    if not isinstance(output, Ball):
+        raise NotEnclosed("the output is no array of real numbers")
+    return _guard(output, "the output")
 
 
-def _step(op: Operation, values: dict[str, Any], dtype: torch.dtype) -> Ball:
-    if op.target in REARRANGEMENTS or op.target in PADDINGS:
-        if _fill(op) not in (None, 0):
-            raise NotFoldable("padding with a constant that is not zero")
-        name = op.references[0]
-        return Ball(*(run(op, {**values, name: part}, {}) for part in _ball(values[name], name)))
+def _guard(ball: Ball, where: str) -> Ball:
+    try:
+        return checked(ball)
+    except NotEnclosed as reason:
+        raise NotEnclosed(f"{where}: {reason}") from reason
+
+
+def _step(op: Operation, values: Mapping[str, Any], known: Types, program: Program) -> Any:
+    if op.target == "getitem":
+        result = values[op.args[0].name][op.args[1]]
+        if isinstance(result, Missing):
+            raise NotEnclosed(f"it reads {result.why}")
+        return result
+    whole = op.name in known and not known[op.name][1].is_floating_point
+    if whole and op.target in INTEGER and all(isinstance(values[name], torch.Tensor) for name in op.references):
+        return run(op, values, {})
     rule = RULES.get(op.target)
     if rule is None:
-        raise NotFoldable("no rule in ball arithmetic")
-    args = (*op.args, 0.01) if op.target == "aten.leaky_relu.default" and len(op.args) == 1 else op.args
-    positional = (_operand(a, values, dtype if op.target in SCALAR_ARGUMENTS else None) for a in args)
-    return rule(*positional, **{k: _operand(v, values, None) for k, v in op.kwargs.items()})
+        raise NotEnclosed("no rule in ball arithmetic")
+    _keep(op, values, known, program)
+    dtype = known[op.name][1] if op.name in known else program.dtype
+    args, keywords = [], {}
+    for parameter, value in _arguments(op, dtype):
+        operand = _operand(value, values, dtype, op.target)
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and op.target not in PARAMETERS
+            and _is_real(parameter)
+        ):
+            operand = scalar(value, program.dtype)
+        if parameter.kwarg_only:
+            keywords[parameter.name] = operand
+        else:
+            args.append(operand)
+    result = rule(*args, **keywords)
+    if isinstance(result, Ball) and op.name in known and tuple(result.midpoint.shape) != known[op.name][0]:
+        raise NotEnclosed(f"its rule gives shape {tuple(result.midpoint.shape)}, not {known[op.name][0]}")
+    return result
 
 
-def _operand(arg: Any, values: dict[str, Any], dtype: torch.dtype | None) -> Any:
-    """The ball of a value, or of a scalar that the machine may round to ``dtype``; any other argument as it is."""
+def _keep(op: Operation, values: Mapping[str, Any], known: Types, program: Program) -> None:
+    """Check that no real number that the operation reads is rounded to the dtype of a result.
+
+    A comparison is made in the dtype of the program. Of several results only those that are read have a dtype.
+    """
+    targets = {known[op.name][1]} if op.name in known else set()
+    if not targets:
+        targets = {known[o.name][1] for o in program.operations if _reads(o, op.name) and o.name in known}
+    for target in targets:
+        target = program.dtype if target == torch.bool else target
+        for name in op.references:
+            source = known[name][1] if name in known else None
+            if isinstance(values[name], Ball) and target.is_floating_point and not keeps(source, target):
+                raise NotEnclosed(f"a conversion from {source} to {target} may round")
+            if isinstance(values[name], Ball) and not target.is_floating_point and op.name in known:
+                raise NotEnclosed(f"a conversion from {source} to {target}")
+
+
+def _reads(op: Operation, name: str) -> bool:
+    return op.target == "getitem" and op.args[0].name == name
+
+
+def _arguments(op: Operation, dtype: torch.dtype) -> list[tuple[Any, Any]]:
+    """The parameters of the operator's schema, but for the stored form of its result, with their values or defaults."""
+    given = list(op.args)
+    bound = []
+    for parameter in aten(op.target)._schema.arguments:  # type: ignore[attr-defined]
+        name = parameter.name
+        if given and not parameter.kwarg_only:
+            value = given.pop(0)
+        elif name in op.kwargs:
+            value = op.kwargs[name]
+        elif parameter.has_default_value():
+            value = parameter.default_value
+        else:
+            raise NotEnclosed(f"its argument {name} is missing")
+        if name == "eps" and value is None:  # rms_norm: the machine epsilon of what it normalises
+            value = torch.finfo(dtype).eps
+        if name not in PLACEMENT:
+            bound.append((parameter, value))
+    return bound
+
+
+def _is_real(parameter: Any) -> bool:
+    return str(parameter.type).removeprefix("Optional[").removesuffix("]") in ("number", "float", "Tensor")
+
+
+def _operand(arg: Any, values: Mapping[str, Any], dtype: torch.dtype, target: str) -> Any:
+    """The ball of a value; a condition or positions where the operation reads such; any other argument as it is."""
     if isinstance(arg, Ref):
-        return _ball(values[arg.name], arg.name)
-    if dtype is None or isinstance(arg, bool) or not isinstance(arg, int | float):
-        return arg
-    hull = scalar(arg, dtype)
-    middle = torch.from_numpy(hull.midpoint)
-    return Ball(middle, torch.zeros_like(middle) if hull.radius is None else torch.from_numpy(hull.radius))
+        return _value(values[arg.name], arg.name, dtype, target)
+    return [_operand(a, values, dtype, target) for a in arg] if isinstance(arg, list | tuple) else arg
 
 
-def _ball(value: Any, name: str) -> Ball:
-    if not isinstance(value, Ball):
-        raise NotFoldable(f"it reads {name}, which is not a floating point value")
-    return value
-
-
-def _fill(op: Operation) -> Any:
-    """The constant that a padding operation adds."""
-    position = {"aten.pad.default": 3, "aten.constant_pad_nd.default": 2}.get(op.target)
-    if position is None:
-        return None
-    return op.args[position] if len(op.args) > position else op.kwargs.get("value")
-
-
-RULES: dict[str, Callable[..., Ball]] = {
-    "aten.linear.default": balls.linear,
-    "aten.addmm.default": balls.addmm,
-    "aten.mm.default": balls.matmul,
-    "aten.matmul.default": balls.matmul,
-    "aten.convolution.default": balls.convolution,
-    "aten.conv2d.default": balls.conv2d,
-    "aten.conv_transpose2d.input": balls.conv_transpose2d,
-    "aten.avg_pool2d.default": balls.average,
-    "aten.add.Tensor": balls.add,
-    "aten.sub.Tensor": balls.subtract,
-    "aten.rsub.Scalar": lambda x, y: balls.subtract(y, x),
-    "aten.mul.Tensor": balls.multiply,
-    "aten.mul.Scalar": balls.multiply,
-    "aten.div.Tensor": balls.divide,
-    "aten.div.Scalar": balls.divide,
-    "aten.neg.default": balls.negate,
-    "aten.sqrt.default": balls.square_root,
-    "aten.rsqrt.default": lambda x: balls.divide(balls.one(), balls.square_root(x)),
-    "aten.reciprocal.default": lambda x: balls.divide(balls.one(), x),
-    "aten.square.default": lambda x: balls.multiply(x, x),
-    "aten.pow.Tensor_Scalar": balls.power,
-    "aten.relu.default": balls.relu,
-    "aten.abs.default": lambda x: Ball(x.midpoint.abs(), x.radius),
-    "aten.leaky_relu.default": balls.leaky_relu,
-    "aten.hardtanh.default": balls.hardtanh,
-    "aten.tanh.default": balls.smooth(balls.tanh, 1.0),
-    "aten.sigmoid.default": balls.smooth(balls.sigmoid, 0.25),
-    "aten._to_copy.default": balls.conversion,
-    "aten.to.dtype": balls.conversion,
-    "aten.dropout.default": balls.dropout,
-}
-"""ATen operation -> its rule on balls. Written without sight of the lowering rules: the two check each other."""
-
-PADDINGS = frozenset(("aten.pad.default", "aten.constant_pad_nd.default"))
-SCALAR_ARGUMENTS = frozenset(
-    name for name in RULES if name.split(".")[1] in ("add", "sub", "rsub", "mul", "div", "leaky_relu", "hardtanh")
-)
+def _value(value: Any, name: str, dtype: torch.dtype, target: str) -> Any:
+    if isinstance(value, Ball) or (isinstance(value, Condition) and target in CONDITIONAL):
+        return value
+    if isinstance(value, torch.Tensor):
+        if target in INDEXED or (target in CONDITIONAL and value.dtype == torch.bool):
+            return value
+        entries = widened(value)
+        if keeps(value.dtype, dtype, entries):
+            return exact(torch.from_numpy(entries))
+    raise NotEnclosed(f"it reads {name}, which is not a floating point value")
