@@ -8,7 +8,7 @@ from dataclasses import replace
 from lipverify.graph.crosscheck import crosscheck
 from lipverify.graph.fuse import fuse
 from lipverify.graph.layer_graph import LayerGraph, Node, Region
-from lipverify.graph.lower import lower
+from lipverify.graph.lower import lower, value_of
 from lipverify.maps import Affine, Opaque, Shape
 from lipverify.read.calls import split_call
 from lipverify.read.program import Operation, Program
@@ -26,7 +26,8 @@ def regions(program: Program) -> dict[str, Region]:
         CrossCheckError: where a lowered map does not do what the program does.
     """
     nodes = lower(program)
-    where = {op.name: op for op in program.operations}
+    by_name = {op.name: op for op in program.operations}
+    where = {name: by_name[value_of(name)] for name in nodes}
     for name, reason in crosscheck(program, nodes).items():
         map_ = nodes[name].map
         nodes[name] = replace(nodes[name], map=Opaque(where[name].target, reason, (), map_.output_shape))

@@ -3,182 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
-import numpy as np
-
-from lipverify.graph.activations import ACTIVATIONS
-from lipverify.graph.convolutions import average_pooling, conv2d, conv_transpose2d, convolution, pad
-from lipverify.graph.fold import INTERVAL_RULES, enclose, interval
-from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
-from lipverify.maps import Dense, Diagonal, Enclosure, Rearrange, Sum
+from lipverify.graph import averages, maxima
+from lipverify.graph.activations import ACTIVATIONS, activation
+from lipverify.graph.convolutions import convolution
+from lipverify.graph.copies import copies, evaluated, kept, pad, permutation, several
+from lipverify.graph.normalisation import (
+    euclidean,
+    instance,
+    log_softmax,
+    logsumexp,
+    own_statistics,
+    softmax,
+    stored_statistics,
+)
+from lipverify.graph.products import (
+    attention,
+    linear,
+    matrix_product,
+    matrix_product_and_sum,
+    negation,
+    product,
+    quotient,
+)
+from lipverify.graph.scattered import scattered
+from lipverify.graph.scope import Lowered, NotLowered, Scope
+from lipverify.graph.sums import concatenation, extremum, stack, total
 from lipverify.read.program import Operation
 
-
-def _linear(op: Operation, scope: Scope) -> Lowered:
-    x, weight, bias = arguments(op, ("input", None), ("weight", None), ("bias", None))
-    value = scope.value(x)
-    return affine(Dense(scope.weight(weight), scope.shapes[value]), bias and scope.weight(bias), value)
+Rule = Callable[[Operation, Scope], Lowered]
 
 
-def _transposed(weight: Enclosure) -> Enclosure:
-    if len(weight.shape) != 2:
-        raise NotLowered(f"a weight of shape {weight.shape} where a matrix is expected")
-    return Enclosure(
-        np.ascontiguousarray(weight.midpoint.T),
-        None if weight.radius is None else np.ascontiguousarray(weight.radius.T),
+def _refusal(op: Operation, scope: Scope) -> Lowered:
+    raise NotLowered(REFUSED[op.target])
+
+
+def _each(rule: Callable[..., Lowered], names: str) -> dict[str, Callable[..., Lowered]]:
+    """The rule for each of some operators; without an overload the name means ``default``."""
+    return {f"aten.{name}" if "." in name else f"aten.{name}.default": rule for name in names.split()}
+
+
+STEEP = "its slope is unbounded: it has no Lipschitz constant on the whole space"
+JUMPS = "it is not continuous: it has no Lipschitz constant"
+
+REFUSED: dict[str, str] = {
+    f"aten.{name}" if "." in name else f"aten.{name}.default": reason
+    for names, reason in (
+        ("exp expm1 exp2 square pow.Tensor_Scalar sqrt rsqrt reciprocal log log2 log10 log1p", STEEP),
+        ("sinh cosh tan asin acos atanh acosh logit", STEEP),
+        ("gt.Scalar ge.Scalar lt.Scalar le.Scalar eq.Scalar ne.Scalar", JUMPS),
+        ("gt.Tensor ge.Tensor lt.Tensor le.Tensor eq.Tensor ne.Tensor", JUMPS),
+        ("hardshrink threshold sign sgn floor ceil round trunc frac", JUMPS),
     )
+    for name in names.split()
+}
+"""ATen operation -> why it has no map, whatever its values are."""
 
-
-def _mm(op: Operation, scope: Scope) -> Lowered:
-    x, weight = arguments(op, ("self", None), ("other", None))
-    value = scope.value(x)
-    return affine(Dense(_transposed(scope.weight(weight)), scope.shapes[value]), None, value)
-
-
-def _addmm(op: Operation, scope: Scope) -> Lowered:
-    bias, x, weight, beta, alpha = arguments(
-        op, ("self", None), ("mat1", None), ("mat2", None), ("beta", 1), ("alpha", 1)
-    )
-    if (alpha, beta) != (1, 1):
-        raise NotLowered(f"alpha = {alpha}, beta = {beta}")
-    value = scope.value(x)
-    return affine(Dense(_transposed(scope.weight(weight)), scope.shapes[value]), scope.weight(bias), value)
-
-
-def _activation(op: Operation, scope: Scope) -> Lowered:
-    value = scope.value(op.args[0])
-    return ACTIVATIONS[op.target](op, scope.shapes[value], scope.dtype), (value,)
-
-
-def _sum(sign: int) -> Callable[[Operation, Scope], Lowered]:
-    def rule(op: Operation, scope: Scope) -> Lowered:
-        left, right, alpha = arguments(op, ("self", None), ("other", None), ("alpha", 1))
-        if alpha != 1:
-            raise NotLowered(f"a sum with alpha = {alpha}")
-        if scope.is_value(left) and scope.is_value(right):
-            shape = scope.shapes[op.name]
-            if scope.shapes[left.name] != shape or scope.shapes[right.name] != shape:
-                raise NotLowered("a sum that broadcasts one of two values")
-            return Sum(shape, (1, sign)), (left.name, right.name)
-        if scope.is_value(left):
-            offset, value, slope = scope.weight(right), left.name, 1
-        else:
-            offset, value, slope = scope.weight(left), scope.value(right), sign
-        shape = scope.shapes[value]
-        if scope.shapes[op.name] != shape:
-            raise NotLowered("a sum with a weight that enlarges the value by broadcasting")
-        if slope == sign == -1:  # weight - value
-            return affine(Diagonal(Enclosure(np.array(-1.0)), shape), offset, value)
-        low, high = interval(offset)
-        return affine(Rearrange(shape, shape), offset if sign == 1 else enclose((-high, -low)), value)
-
-    return rule
-
-
-def _reversed_subtraction(op: Operation, scope: Scope) -> Lowered:
-    x, other, alpha = arguments(op, ("self", None), ("other", None), ("alpha", 1))
-    return _sum(-1)(Operation(op.name, op.target, (other, x, alpha), {}, op.calls), scope)
-
-
-def _product(op: Operation, scope: Scope) -> Lowered:
-    left, right = arguments(op, ("self", None), ("other", None))
-    if not scope.is_value(left):
-        left, right = right, left
-    return _diagonal(op, scope, scope.value(left), scope.weight(right))
-
-
-def _quotient(op: Operation, scope: Scope) -> Lowered:
-    left, right = arguments(op, ("self", None), ("other", None))
-    value, divisor = scope.value(left), scope.weight(right)
-    mantissa = np.abs(np.frexp(divisor.midpoint)[0])
-    if divisor.radius is None and np.all(mantissa == 0.5) and np.all(np.abs(divisor.midpoint) < 2.0**960):
-        return _diagonal(op, scope, value, Enclosure(1 / divisor.midpoint))
-    with np.errstate(all="ignore"):
-        return _diagonal(op, scope, value, enclose(INTERVAL_RULES["aten.reciprocal.default"](interval(divisor))))
-
-
-def _diagonal(op: Operation, scope: Scope, value: str, factor: Enclosure) -> Lowered:
-    if scope.shapes[op.name] != scope.shapes[value]:
-        raise NotLowered("a product with a weight that enlarges the value by broadcasting")
-    return affine(Diagonal(factor, scope.shapes[value]), None, value)
-
-
-def _negation(op: Operation, scope: Scope) -> Lowered:
-    return _diagonal(op, scope, scope.value(op.args[0]), Enclosure(np.array(-1.0)))
-
-
-def _rearrangement(op: Operation, scope: Scope) -> Lowered:
-    """Views, copies, and whatever keeps the entries in order."""
-    value = scope.value(op.args[0])
-    if prod(scope.shapes[op.name]) != prod(scope.shapes[value]):
-        raise NotLowered("it changes the number of entries")
-    return affine(Rearrange(scope.shapes[value], scope.shapes[op.name]), None, value)
-
-
-def _dropout(op: Operation, scope: Scope) -> Lowered:
-    x, _, train = arguments(op, ("input", None), ("p", None), ("train", True))
-    if train is not False:
-        raise NotLowered("dropout in training")
-    shape = scope.shapes[scope.value(x)]
-    return affine(Rearrange(shape, shape), None, scope.value(x))
-
-
-def _permutation(op: Operation, scope: Scope) -> Lowered:
-    value = scope.value(op.args[0])
-    shape = scope.shapes[value]
-    axes = list(range(len(shape)))
-    if op.target == "aten.permute.default":
-        axes = [a % len(shape) for a in op.args[1]]
-    elif op.target == "aten.transpose.int":
-        i, j = (a % len(shape) for a in op.args[1:3])
-        axes[i], axes[j] = axes[j], axes[i]
-    else:
-        axes.reverse()
-    return affine(Rearrange(shape, tuple(shape[a] for a in axes), tuple(axes)), None, value)
-
-
-RULES: dict[str, Callable[[Operation, Scope], Lowered]] = {
-    "aten.linear.default": _linear,
-    "aten.addmm.default": _addmm,
-    "aten.mm.default": _mm,
-    "aten.matmul.default": _mm,
-    "aten.convolution.default": convolution,
-    "aten.conv2d.default": conv2d,
-    "aten.conv_transpose2d.input": conv_transpose2d,
-    "aten.avg_pool2d.default": average_pooling,
-    "aten.add.Tensor": _sum(1),
-    "aten.sub.Tensor": _sum(-1),
-    "aten.rsub.Scalar": _reversed_subtraction,
-    "aten.mul.Tensor": _product,
-    "aten.mul.Scalar": _product,
-    "aten.div.Tensor": _quotient,
-    "aten.div.Scalar": _quotient,
-    "aten.neg.default": _negation,
-    "aten.dropout.default": _dropout,
-    "aten.pad.default": pad,
-    "aten.constant_pad_nd.default": pad,
-    "aten.permute.default": _permutation,
-    "aten.transpose.int": _permutation,
-    "aten.t.default": _permutation,
-    **dict.fromkeys(
-        (
-            "aten.view.default",
-            "aten.reshape.default",
-            "aten._unsafe_view.default",
-            "aten.flatten.using_ints",
-            "aten.squeeze.default",
-            "aten.squeeze.dim",
-            "aten.squeeze.dims",
-            "aten.unsqueeze.default",
-            "aten.clone.default",
-            "aten.detach.default",
-            "aten.alias.default",
-            "aten.contiguous.default",
-            "aten._to_copy.default",
-        ),
-        _rearrangement,
-    ),
-    **dict.fromkeys(ACTIVATIONS, _activation),
+RULES: dict[str, Rule] = {
+    **_each(linear, "linear"),
+    **_each(matrix_product, "mm bmm mv matmul"),
+    **_each(matrix_product_and_sum, "addmm"),
+    **_each(convolution, "convolution conv1d conv1d.padding conv2d conv2d.padding conv_transpose1d"),
+    **_each(convolution, "conv_transpose2d.input"),
+    **_each(total(1), "add.Tensor add.Scalar"),
+    **_each(total(-1), "sub.Tensor sub.Scalar rsub.Tensor rsub.Scalar"),
+    **_each(product, "mul.Tensor mul.Scalar"),
+    **_each(quotient, "div.Tensor div.Scalar"),
+    **_each(negation, "neg"),
+    **_each(extremum, "maximum minimum max.other min.other"),
+    **_each(concatenation, "cat concat concatenate"),
+    **_each(stack, "stack"),
+    **_each(attention, "scaled_dot_product_attention"),
+    # copies
+    **_each(kept, "view view_copy view_as reshape reshape_as _unsafe_view flatten.using_ints unflatten.int"),
+    **_each(kept, "squeeze squeeze.dim squeeze.dims squeeze_copy squeeze_copy.dim squeeze_copy.dims"),
+    **_each(kept, "unsqueeze unsqueeze_copy atleast_1d atleast_2d clone detach detach_copy alias alias_copy"),
+    **_each(kept, "lift_fresh_copy contiguous _to_copy to.dtype"),
+    **_each(evaluated, "dropout feature_dropout alpha_dropout feature_alpha_dropout"),
+    **_each(permutation, "permute permute_copy transpose.int transpose_copy.int t t_copy numpy_T mT swapaxes"),
+    **_each(permutation, "movedim.int movedim.intlist"),
+    **_each(copies, "slice.Tensor slice_copy.Tensor select.int select_copy.int narrow index_select index.Tensor"),
+    **_each(copies, "flip roll rot90 expand expand_as expand_copy broadcast_to repeat repeat_interleave.self_int tile"),
+    **_each(copies, "pixel_shuffle pixel_unshuffle channel_shuffle im2col unfold diagonal diagonal_copy tril triu"),
+    **_each(copies, "upsample_nearest1d upsample_nearest1d.vec upsample_nearest2d upsample_nearest2d.vec"),
+    **_each(copies, "_upsample_nearest_exact2d.vec"),
+    **_each(copies, "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"),
+    **_each(pad, "pad constant_pad_nd"),
+    **_each(scattered, "slice_scatter"),
+    # pooling
+    **_each(averages.pooling(1), "avg_pool1d adaptive_avg_pool1d"),
+    **_each(averages.pooling(2), "avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d"),
+    **_each(averages.reduction, "mean mean.dim sum sum.dim_IntList"),
+    **_each(averages.interpolation(1), "upsample_linear1d upsample_linear1d.vec"),
+    **_each(averages.interpolation(2), "upsample_bilinear2d upsample_bilinear2d.vec"),
+    **_each(maxima.pooling(1), "max_pool1d"),
+    **_each(maxima.pooling(2), "max_pool2d"),
+    **_each(maxima.extreme, "amax amin max min"),
+    # normalisation
+    **_each(stored_statistics, "batch_norm"),
+    **_each(instance, "instance_norm"),
+    **_each(own_statistics, "layer_norm group_norm rms_norm"),
+    **_each(softmax, "softmax.int _softmax"),
+    **_each(log_softmax, "log_softmax.int _log_softmax"),
+    **_each(logsumexp, "logsumexp"),
+    **_each(euclidean, "linalg_vector_norm norm.ScalarOpt_dim"),
+    # activations
+    **dict.fromkeys(ACTIVATIONS, activation),
+    **dict.fromkeys(REFUSED, _refusal),
 }
 """ATen operation -> its lowering rule."""
+
+FIRST_RESULT: dict[str, Rule] = {
+    **_each(maxima.pooling(1), "adaptive_max_pool1d"),
+    **_each(maxima.pooling(2), "max_pool2d_with_indices adaptive_max_pool2d"),
+    **_each(maxima.extreme, "max.dim min.dim"),
+    **_each(maxima.ordered, "sort sort.stable topk"),
+    **_each(stored_statistics, "_native_batch_norm_legit_no_training"),
+    **_each(own_statistics, "native_layer_norm native_group_norm _native_batch_norm_legit.no_stats"),
+}
+"""Operation with several results -> the rule of its first, which a getitem takes. The others are indices and statistics."""
+
+PARTS: dict[str, Callable[..., Lowered]] = _each(
+    several, "split.Tensor split.sizes split_with_sizes split_with_sizes_copy chunk unbind.int unbind_copy.int"
+) | _each(several, "tensor_split.sections")
+"""Operation with several results, each a copy of entries of its argument -> the rule of the getitem that takes one."""

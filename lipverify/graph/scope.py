@@ -1,23 +1,24 @@
-"""What a lowering rule may look at, and how it says no."""
+"""What a lowering rule may look at, what it returns, and how it says no."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from lipverify.graph.fold import keeps, scalar
 from lipverify.maps import Affine, Enclosure, LinearMap, Map, Shape
-from lipverify.read.program import Operation, Ref
+from lipverify.read.program import Operation, Ref, aten
 
 
 class NotLowered(Exception):
     """An operation in a form that has no map; the message says why."""
 
 
-Lowered = tuple[Map, tuple[str, ...]]
+Lowered = tuple[Map, tuple["str | Lowered", ...]]
+"""A map and what it acts on: values of the program by name, or again a map and what that acts on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,24 @@ class Scope:
         weights: folded values by name.
         shapes, dtypes: of every tensor value by name, where known.
         dtype: of the program's values.
+        operations: by the name of the value that each computes.
     """
 
     weights: Mapping[str, Enclosure]
     shapes: Mapping[str, Shape]
     dtypes: Mapping[str, torch.dtype]
     dtype: torch.dtype
+    operations: Mapping[str, Operation] = field(default_factory=dict)
 
     def value(self, arg: Any) -> str:
         """The name of an argument that depends on the input."""
-        if isinstance(arg, Ref) and arg.name not in self.weights:
+        if self.is_value(arg):
             return arg.name
         raise NotLowered("its first argument does not depend on the input")
+
+    def shape(self, arg: Any) -> Shape:
+        """The shape of an argument that depends on the input."""
+        return self.shapes[self.value(arg)]
 
     def weight(self, arg: Any) -> Enclosure:
         """The numbers of an argument that does not depend on the input: a folded weight or a Python scalar."""
@@ -57,14 +64,40 @@ class Scope:
         return isinstance(arg, Ref) and arg.name not in self.weights
 
 
-def arguments(op: Operation, *names_and_defaults: tuple[str, Any]) -> list[Any]:
-    """Positional and keyword arguments in order, defaults filled in; anything beyond is refused."""
-    names = [name for name, _ in names_and_defaults]
-    if len(op.args) > len(names) or not set(op.kwargs) <= set(names):
-        raise NotLowered(f"arguments beyond {', '.join(names)}")
-    given = dict(zip(names, op.args, strict=False)) | dict(op.kwargs)
-    return [given.get(name, default) for name, default in names_and_defaults]
+def arguments(op: Operation) -> dict[str, Any]:
+    """The arguments of an operation by name, defaults filled in, as the operator's own schema has them.
+
+    Raises:
+        NotLowered: where they do not fit the schema.
+    """
+    schema: Any = aten(op.target)
+    schema = schema._schema.arguments
+    positional = [a.name for a in schema if not a.kwarg_only]
+    names = {a.name for a in schema}
+    if len(op.args) > len(positional) or not set(op.kwargs) <= names:
+        raise NotLowered(f"arguments beyond {', '.join(a.name for a in schema)}")
+    given = dict(zip(positional, op.args, strict=False)) | dict(op.kwargs)
+    missing = [a.name for a in schema if a.name not in given and not a.has_default_value()]
+    if missing:
+        raise NotLowered(f"without its argument {missing[0]}")
+    return {a.name: given.get(a.name, a.default_value) for a in schema}
 
 
-def affine(linear: LinearMap, bias: Enclosure | None, value: str) -> Lowered:
+def per_axis(argument: Any, axes: int) -> tuple[int, ...]:
+    """An argument with one entry for each axis, or with one for all of them."""
+    entries = tuple(argument) if isinstance(argument, tuple | list) else (argument,)
+    entries = entries * axes if len(entries) == 1 else entries
+    if len(entries) != axes:
+        raise NotLowered(f"the argument {argument} for {axes} axes")
+    return entries
+
+
+def dimensions(argument: Any, rank: int) -> tuple[int, ...]:
+    """Axes of an array of that rank, counted from the front, in order; None and () are all of them."""
+    listed = argument if isinstance(argument, tuple | list) else (() if argument is None else (argument,))
+    axes = sorted({a % rank for a in listed}) if rank else []
+    return tuple(axes) if listed else tuple(range(rank))
+
+
+def affine(linear: LinearMap, bias: Enclosure | None, value: str | Lowered) -> Lowered:
     return Affine(linear, bias), (value,)

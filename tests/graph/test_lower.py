@@ -3,61 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lipverify.errors import LipverifyError
 from lipverify.graph import TraceError, regions, trace
 from lipverify.maps import Adjoint, Affine, Convolution, Dense, Opaque, Pad
-from tests.networks import ConvBlock, DenseBlock, Lambda, Shared
-
-IMAGE = torch.zeros(1, 2, 5, 6)
-VECTOR = torch.zeros(1, 6)
-
-SUPPORTED = {
-    "linear": (nn.Linear(6, 3), VECTOR),
-    "no bias": (nn.Linear(6, 3, bias=False), VECTOR),
-    "matmul": (Lambda(lambda x, w: x @ w, torch.randn(6, 3)), VECTOR),
-    "linear on images": (nn.Linear(6, 3), IMAGE),
-    "convolution": (nn.Conv2d(2, 3, 3, padding=1), IMAGE),
-    "even kernel, no padding": (nn.Conv2d(2, 3, (2, 4)), IMAGE),
-    "kernel larger than the image": (nn.Conv2d(2, 3, 7, padding=3), IMAGE),
-    "circular": (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), IMAGE),
-    "circular, more than the kernel needs": (nn.Conv2d(2, 3, 3, padding=2, padding_mode="circular"), IMAGE),
-    "explicit padding": (nn.Sequential(nn.ZeroPad2d((1, 0, 2, 1)), nn.Conv2d(2, 3, 3, padding=1)), IMAGE),
-    "transposed": (nn.ConvTranspose2d(2, 3, 3, padding=1), IMAGE),
-    "average pooling": (nn.AvgPool2d(2), IMAGE),
-    "dense block": (DenseBlock(6, 4, h=0.5), VECTOR),
-    "convolutional block": (ConvBlock(2, 3), IMAGE),
-    "circular block": (ConvBlock(2, 3, circular=True), IMAGE),
-    "activations": (nn.Sequential(nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.2), nn.ReLU(), nn.Hardtanh(-2, 1)), VECTOR),
-    "abs": (Lambda(lambda x, w: x.abs() + w), VECTOR),
-    "scales": (Lambda(lambda x, w: -2 * x / 3 - x * w, torch.tensor([1.0, 2, 3, 4, 5, 6])), VECTOR),
-    "weight minus value": (Lambda(lambda x, w: 1 - (w - x)), VECTOR),
-    "shapes": (Lambda(lambda x, w: x.permute(0, 2, 3, 1).flatten(1).unsqueeze(0).transpose(0, 1)), IMAGE),
-    "weights computed": (Lambda(lambda x, w: F.linear(x, (w * w + 1).sqrt() / 3), torch.randn(4, 6)), VECTOR),
-    "dropout": (nn.Sequential(nn.Dropout(), nn.Linear(6, 2)), VECTOR),
-}
-
-UNSUPPORTED = {
-    "softmax": (Lambda(lambda x, w: x.softmax(1)), VECTOR, "aten._softmax.default"),
-    "max pooling": (nn.MaxPool2d(2), IMAGE, "aten.max_pool2d_with_indices.default"),
-    "strided": (nn.Conv2d(2, 3, 3, stride=2), IMAGE, "stride (2, 2)"),
-    "dilated": (nn.Conv2d(2, 3, 2, dilation=2), IMAGE, "dilation (2, 2)"),
-    "groups": (nn.Conv2d(2, 4, 3, groups=2), IMAGE, "groups 2"),
-    "reflect": (nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), IMAGE, "'reflect'"),
-    "overlapping pooling": (nn.AvgPool2d(3, stride=1), IMAGE, "average pooling"),
-    "clipped pooling": (nn.AvgPool2d(2, ceil_mode=True), IMAGE, "clipped"),
-    "product of values": (Lambda(lambda x, w: x * x), VECTOR, "two values"),
-    "broadcast": (Lambda(lambda x, w: x.sum(1, keepdim=True) + x), VECTOR, "aten.sum"),
-    "value times a larger weight": (Lambda(lambda x, w: x * w, torch.ones(3, 6)), VECTOR, "enlarges"),
-    "softplus, which jumps at its threshold": (nn.Softplus(), VECTOR, "aten.exp.default"),
-    "layer norm": (nn.LayerNorm(6), VECTOR, "aten.native_layer_norm.default"),
-    "division by zero": (Lambda(lambda x, w: x / w), VECTOR, "zero"),
-    "clamp": (Lambda(lambda x, w: x.clamp(0, 1)), VECTOR, "aten.clamp.default"),
-    "selection": (Lambda(lambda x, w: x[:, ::2]), VECTOR, "aten.slice.Tensor"),
-    "sort": (Lambda(lambda x, w: x.sort(1)[0]), VECTOR, "aten.sort.default"),
-    "two inputs of a sum, one broadcast": (Lambda(lambda x, w: x + x[:, :1]), VECTOR, "aten.slice.Tensor"),
-}
+from tests.graph.operations import IMAGE, SUPPORTED, UNSUPPORTED, VECTOR
+from tests.networks import Lambda, Shared
 
 
 @pytest.mark.parametrize("case", SUPPORTED)
@@ -100,10 +51,10 @@ def test_every_call_of_a_module_is_a_region():
 
 
 def test_other_regions_are_judged_where_one_is_unsupported():
-    model = nn.Sequential(nn.Linear(6, 6), nn.Softmax(1), nn.Linear(6, 2)).eval()
+    model = nn.Sequential(nn.Linear(6, 6), nn.GLU(1), nn.Linear(3, 2)).eval()
     found = regions(trace(model, VECTOR))
     assert found[""].unsupported == found["1"].unsupported
-    assert found["1"].unsupported.startswith("aten._softmax.default in 1: not in the vocabulary (activation.py:")
+    assert found["1"].unsupported.startswith("aten.mul.Tensor in 1: a product of two values")
     assert found["0"].unsupported is None and found["2"].unsupported is None
 
 

@@ -1,0 +1,112 @@
+"""Lowering rules of averages, sums and interpolation along axes: Kronecker products of one small matrix for each axis.
+
+The matrices are exact wherever their entries have a common denominator that float64 holds: that goes into ``scale``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import lcm, prod
+
+import numpy as np
+
+from lipverify.graph.fold import enclose
+from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
+from lipverify.graph.windows import Windows, windows
+from lipverify.maps import Enclosure, Separable
+from lipverify.read.program import Operation
+
+Rows = Sequence[Sequence[Fraction]]
+
+
+def pooling(axes: int):
+    """The mean over every window; over padding too with count_include_pad; or the sum over a given divisor."""
+
+    def rule(op: Operation, scope: Scope) -> Lowered:
+        given = arguments(op)
+        shape, output = scope.shape(given["self"]), scope.shapes[op.name]
+        along = windows(given, shape, output, axes)
+        divisor = given.get("divisor_override")
+        if divisor is not None and divisor <= 0:
+            raise NotLowered(f"average pooling with divisor {divisor}")
+        counted = given.get("count_include_pad", False)
+        factors, scale = [], Fraction(1) if divisor is None else Fraction(1, divisor)
+        for window in along:
+            matrix, share = _mean(window, counted, divisor is None)
+            factors.append((window.axis, matrix))
+            scale *= share
+        return affine(Separable(shape, output, tuple(factors), scale), None, scope.value(given["self"]))
+
+    return rule
+
+
+def _mean(window: Windows, counted: bool, divide: bool) -> tuple[Enclosure, Fraction]:
+    if not divide:
+        return Enclosure(window.members.astype(np.float64)), Fraction(1)
+    counts = window.padded if counted else window.members.sum(1)
+    common = lcm(*(int(c) for c in np.unique(counts)))
+    if common >= 1 << 53:
+        raise NotLowered("average pooling whose windows have no common number of entries below 2^53")
+    return Enclosure(window.members * (common // counts)[:, None].astype(np.float64)), Fraction(1, common)
+
+
+def reduction(op: Operation, scope: Scope) -> Lowered:
+    """The mean or the sum over axes, kept as axes of one entry or not."""
+    given = arguments(op)
+    if given.get("dtype") not in (None, scope.dtype):
+        raise NotLowered(f"a sum in {given['dtype']}")
+    shape = scope.shape(given["self"])
+    axes = dimensions(given.get("dim"), len(shape))
+    factors = tuple((a, Enclosure(np.ones((1, shape[a])))) for a in axes)
+    mean = op.target.startswith("aten.mean.")
+    scale = Fraction(1, prod(shape[a] for a in axes)) if mean else Fraction(1)
+    return affine(Separable(shape, scope.shapes[op.name], factors, scale), None, scope.value(given["self"]))
+
+
+def interpolation(axes: int):
+    """Linear interpolation: output entry o reads the input at a position that is an affine function of o."""
+
+    def rule(op: Operation, scope: Scope) -> Lowered:
+        given = arguments(op)
+        shape, output = scope.shape(given.get("input", given.get("self"))), scope.shapes[op.name]
+        if len(shape) != axes + 2:
+            raise NotLowered(f"interpolation of a value of shape {shape}")
+        scales = given.get("scale_factors") or [given.get(f"scales_{a}", given.get("scales")) for a in "hw"[-axes:]]
+        factors, total = [], Fraction(1)
+        for axis, stated in zip(range(2, axes + 2), scales, strict=True):
+            rows = _interpolated(shape[axis], output[axis], given["align_corners"], stated)
+            matrix, scale = _matrix(rows)
+            factors.append((axis, matrix))
+            total *= scale
+        value = scope.value(given.get("input", given.get("self")))
+        return affine(Separable(shape, output, tuple(factors), total), None, value)
+
+    return rule
+
+
+def _interpolated(n: int, m: int, corners: bool, stated: float | None) -> Rows:
+    """Rows of weights 1 - t, t on the entries around the position of every output, clamped to the first and the last."""
+    if corners:
+        step = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
+        positions = [o * step for o in range(m)]
+    else:
+        step = Fraction(n, m) if stated is None else 1 / Fraction(stated)
+        positions = [max(Fraction(0), (o + Fraction(1, 2)) * step - Fraction(1, 2)) for o in range(m)]
+    rows = []
+    for position in positions:
+        row = [Fraction(0)] * n
+        below = min(int(position), n - 1)
+        row[below] += 1 - (position - below)
+        row[min(below + 1, n - 1)] += position - below
+        rows.append(row)
+    return rows
+
+
+def _matrix(rows: Rows) -> tuple[Enclosure, Fraction]:
+    """A matrix of rationals as (integers, common divisor), or enclosed, where the divisor is too large."""
+    common = lcm(*(q.denominator for row in rows for q in row))
+    if common < 1 << 40 and max(abs(q * common) for row in rows for q in row) < 1 << 53:
+        return Enclosure(np.array([[float(q * common) for q in row] for row in rows])), Fraction(1, common)
+    nearest = np.array([[float(q) for q in row] for row in rows])
+    return enclose((np.nextafter(nearest, -np.inf), np.nextafter(nearest, np.inf))), Fraction(1)
