@@ -103,14 +103,22 @@ def _check_tensor(path: Path, name: str, tensor: Any) -> None:
 
 
 def _settle(graph: Any) -> None:
-    """Give every node a name of letters, digits, underscores and slashes; make every constant an initializer."""
+    """Give nodes plain names; make constants initializers, and copies of initializers those themselves."""
+    stored, outputs = {tensor.name for tensor in graph.initializer}, {value.name for value in graph.output}
+    same: dict[str, str] = {}
     kept = []
     for node in graph.node:
         node.name = re.sub(r"[^0-9A-Za-z_/]", "_", node.name)[:200]
-        if node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"] and len(node.output) == 1:
+        for i, name in enumerate(node.input):
+            node.input[i] = same.get(name, name)
+        plain = len(node.output) == 1 and node.output[0] not in outputs and node.output[0] not in stored
+        if plain and node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]:
             tensor = graph.initializer.add()
             tensor.CopyFrom(node.attribute[0].t)
             tensor.name = node.output[0]
+            stored.add(tensor.name)
+        elif plain and node.op_type == "Identity" and len(node.input) == 1 and node.input[0] in stored:
+            same[node.output[0]] = node.input[0]
         else:
             kept.append(node)
     if len(kept) < len(graph.node):

@@ -114,7 +114,7 @@ def test_layouts_before_zip_and_scripted_modules_are_refused(tmp_path):
     with pytest.raises(ReadError, match=r"before 1\.6"):
         read_state(tmp_path / "old.pt")
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "s.pt")
-    with pytest.raises(ReadError, match="TorchScript|compressed"):
+    with pytest.raises(ReadError, match=r"TorchScript|compressed"):
         read_state(tmp_path / "s.pt")
 
 
