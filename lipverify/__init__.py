@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from lipverify.claims import Ball, Claim, NormPair, read_claims
     from lipverify.errors import LipverifyError
     from lipverify.evidence import Evidence, Rigor, Witness
+    from lipverify.graph.trace import trace
+    from lipverify.models import Source, read_model
+    from lipverify.read.focus import focus
     from lipverify.report import RegionReport, Report
     from lipverify.verdict import Mismatch, MismatchKind, Verdict
     from lipverify.verifiers import Problem, Verifier
@@ -23,6 +26,10 @@ _HOMES = {
     "Problem": "verifiers",
     "Verifier": "verifiers",
     "audit": "auditing",
+    "Source": "models",
+    "read_model": "models",
+    "trace": "graph.trace",
+    "focus": "read.focus",
     "Report": "report",
     "RegionReport": "report",
     "Claim": "claims",
@@ -46,11 +53,15 @@ __all__ = [
     "RegionReport",
     "Report",
     "Rigor",
+    "Source",
     "Verdict",
     "Verifier",
     "Witness",
     "audit",
+    "focus",
     "read_claims",
+    "read_model",
+    "trace",
 ]
 
 
