@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 import torch
 from torch.func import jvp, vjp
+from torch.utils.flop_counter import FlopCounterMode
 
 from lipverify.claims import L2, LOGITS, NormPair
 from lipverify.evidence import Evidence, Rigor, Witness
@@ -25,9 +26,13 @@ from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import inside, prove_ratio
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+SWITCHING = 1000
+"""So many passes through the network take the start where every ReLU is switched on."""
 SMALL = 24
 """A region of at most so many inputs is searched from as many random ones: each lies in a linear piece of its own."""
 SWITCHED = ("aten.relu.default", "aten.leaky_relu.default")
+BUDGET = 5e10
+"""Operations that one search may take: some seconds on one core. A larger network is searched less thoroughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class WitnessSearch:
         starts: how many of the given centers, and how many random inputs, the search starts from at least.
         iterations: of the power iteration at each start.
         steps: of the ascent on the ratio from the best pair.
+
+    A network of which a whole search would take more than ``BUDGET`` operations is given fewer starts, iterations and steps,
+    in proportion: the search is a function of the network and the seed, never of the clock.
     """
 
     name: str = "witness"
@@ -53,9 +61,10 @@ class WitnessSearch:
         if problem.norms not in (L2, LOGITS):
             return Evidence(self.name, reason=f"no search in the norm pair {problem.norms}")
         try:
-            pairs = sorted(self._pairs(program, problem), key=lambda pair: -_ratio(program, pair, problem.norms))
+            search = self._affordable(program)
+            pairs = sorted(search._pairs(program, problem), key=lambda pair: -_ratio(program, pair, problem.norms))
             best: tuple[Fraction, list[np.ndarray] | None] = (Fraction(-1), None)
-            for x, y in pairs[:1] + [self._ascend(program, pair, problem) for pair in pairs[:1]]:
+            for x, y in pairs[:1] + [search._ascend(program, pair, problem) for pair in pairs[:1]]:
                 rounded = [v.to(program.dtype).to(torch.float64).numpy() for v in (x, y)]
                 if problem.domain is None or all(inside(v, problem.domain) for v in rounded):
                     ratio = prove_ratio(program, rounded[0], rounded[1], problem.norms)
@@ -66,15 +75,33 @@ class WitnessSearch:
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             return Evidence(self.name, reason=f"the program cannot be run and differentiated: {why}")
         ratio, found = best
+        seconds = time.perf_counter() - start
         if found is None:
-            return Evidence(self.name, reason="no pair of inputs in the claim's domain was found")
+            why = "no pair of inputs in the claim's domain was found"
+            return Evidence(self.name, reason=why, seconds=seconds)
+        if not ratio and pairs and _ratio(program, pairs[0], problem.norms) > 0:
+            why = "the outputs of the inputs found differ by less than their enclosures' radii: too deep for float64 balls"
+            return Evidence(self.name, reason=why, seconds=seconds)
         return Evidence(
             self.name,
             lower=ratio,
             rigor=Rigor.RIGOROUS,
             method="two inputs, ratio in ball arithmetic",
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             witness=Witness(found[0], found[1], ratio),
+        )
+
+    def _affordable(self, program: Program) -> WitnessSearch:
+        """This search, or a smaller one for a network so large that it would take more than ``BUDGET`` operations."""
+        passes = 4 * self.iterations * (2 * self.starts + 2) + 10 * self.steps
+        share = BUDGET / (passes * _operations(program))
+        if share >= 1:
+            return self
+        return replace(
+            self,
+            starts=max(1, round(self.starts * share)),
+            iterations=max(4, round(self.iterations * share)),
+            steps=round(self.steps * share),
         )
 
     def _pairs(self, program: Program, problem: Problem) -> Iterator[Pair]:
@@ -104,6 +131,8 @@ class WitnessSearch:
         random = [torch.randn(shape, dtype=torch.float64, generator=generator) * 10.0 ** (i % 3) for i in range(count)]
         yield torch.zeros(shape, dtype=torch.float64)
         yield from random
+        if _operations(program) * SWITCHING > BUDGET:
+            return
         switched = _switch_on(program, random[0])
         if switched is not None:
             yield switched
@@ -160,12 +189,31 @@ def _steepest(
         direction = torch.randn(x.shape, dtype=x.dtype, generator=generator)
         for _ in range(iterations):
             direction = direction / max(float(direction.norm()), 1e-300)
-            direction = back(jvp(program, (x,), (direction,))[1])[0]
+            direction = back(_pushed(program, x, direction))[0]
     length = float(direction.norm())
     if not length > 0:
         direction = torch.randn(x.shape, dtype=x.dtype, generator=generator)
         length = float(direction.norm())
     return (direction / length).detach()
+
+
+def _pushed(program: Program, x: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    """J direction: by forward mode, or by a difference quotient where torch has none for some operation. A guess."""
+    try:
+        return jvp(program, (x,), (direction,))[1]
+    except (NotImplementedError, RuntimeError):
+        step = 1e-6 * (1 + float(x.norm())) / max(float(direction.norm()), 1e-300)
+        with torch.no_grad():
+            return (program(x + step * direction) - program(x - step * direction)) / (2 * step)
+
+
+def _operations(program: Program) -> float:
+    """A count of what one pass through the program costs: products of matrices and convolutions, and 20 for every entry."""
+    x = torch.zeros(next(iter(program.inputs.values())), dtype=torch.float64)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        values = program.values(x)
+    entries = sum(v.numel() for v in values.values() if isinstance(v, torch.Tensor))
+    return counter.get_total_flops() + 20.0 * entries + 1.0
 
 
 def _switch_on(program: Program, x: torch.Tensor, margin: float = 1.0) -> torch.Tensor | None:

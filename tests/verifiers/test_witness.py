@@ -10,6 +10,7 @@ from torch import nn
 from lipverify.claims import LOGITS, Ball
 from lipverify.evidence import Rigor
 from lipverify.graph import regions, trace
+from lipverify.verifiers import ratio, witness
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import prove_ratio
 from lipverify.verifiers.witness import WitnessSearch
@@ -87,3 +88,53 @@ def test_the_search_is_reproducible():
     model = nn.Linear(5, 5)
     one, two = (search(model, torch.zeros(1, 5), seed=3)[1] for _ in range(2))
     assert one.lower == two.lower and (one.witness.x == two.witness.x).all()
+
+
+def test_large_arrays_are_compared_in_float64_just_below_the_rational_ratio(monkeypatch):
+    region, _ = search(nn.Linear(40, 30), torch.zeros(1, 40))
+    x, y = np.random.default_rng(0).standard_normal((2, 1, 40))
+    exact = prove_ratio(region.program, x, y)
+    monkeypatch.setattr(ratio, "RATIONAL", 0)
+    assert exact * (1 - Fraction(1, 10**12)) < prove_ratio(region.program, x, y) <= exact
+    tiny = x + 1e-290
+    assert prove_ratio(region.program, x * 1e-300, tiny * 1e-300) <= exact * 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.LayerNorm(3)),
+        nn.Sequential(nn.Flatten(), nn.Linear(72, 6), nn.SELU(), nn.Softmax(1), nn.Linear(6, 3)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)),
+    ],
+    ids=["pooling and layer norm", "softmax", "attention"],
+)
+def test_other_operations_have_proved_witnesses(model):
+    region, evidence = search(model, torch.zeros(1, 2, 6, 6))
+    assert evidence.rigor is Rigor.RIGOROUS, evidence.reason
+    x, y = (torch.from_numpy(v) for v in (evidence.witness.x, evidence.witness.y))
+    plain = float((region.program(x) - region.program(y)).norm() / (x - y).norm())
+    assert plain * 0.99 < float(evidence.lower) <= plain * (1 + 1e-9)
+
+
+def test_a_large_network_is_searched_less_thoroughly_and_as_reproducibly(monkeypatch):
+    model = nn.Sequential(nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 20))
+    monkeypatch.setattr(witness, "BUDGET", 1e4)
+    one, two = (search(model, torch.zeros(1, 20))[1] for _ in range(2))
+    assert one.lower == two.lower > 0
+
+
+def test_a_network_too_deep_for_the_balls_says_so():
+    model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(40)))
+    _, evidence = search(model, torch.zeros(1, 64))
+    assert evidence.lower is None and "radii" in evidence.reason
+
+
+def test_a_start_without_forward_mode_is_pushed_by_differences(monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError("no forward mode")
+
+    monkeypatch.setattr(witness, "jvp", refuse)
+    model = nn.Linear(20, 30)
+    _, evidence = search(model, torch.zeros(1, 20))
+    assert float(evidence.lower) > 0.99 * np.linalg.norm(model.weight.detach().double().numpy(), 2)

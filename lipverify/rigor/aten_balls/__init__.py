@@ -45,7 +45,11 @@ PARAMETERS = (
 INDEXED = copies.INDEXED
 """Operations that read integer tensors as positions."""
 
-INTEGER = copies.COPIES | {f"aten.{name}" for name in ("arange.default", "arange.start", "arange.start_step")}
+INTEGER = (
+    copies.COPIES
+    | order.COMPARISONS
+    | {f"aten.{name}" for name in ("arange.default", "arange.start", "arange.start_step")}
+)
 """Operations that are run as they are where they concern integers or truth values only: positions and masks."""
 
 CONDITIONAL = order.CONDITIONAL

@@ -135,7 +135,7 @@ def erf(x: Ball) -> Ball:
     - Term n is its predecessor times 2 x^2 / (2n+1): three roundings each, so term n errs by gamma_{4n+2} and the sum of N
       of them by gamma_{5N+2}, relatively. The rest is below the last term once 2 x^2 / (2n+1) <= 1/2.
     - x^2 is rounded by u x^2 <= 36 u before e^(-x^2).
-    - Beyond 6, 0 < 1 - erf |x| < e^(-36) < 2^-51, also at 6, whose value is taken: 2^-50 covers the difference.
+    - Beyond 6, 0 < 1 - erf |x| < e^(-36) < 2^-51: 1 is taken, and 2^-50 covers the difference, of a whole ball too.
     - The slope is at most 2 / sqrt(pi) < 1.129.
     """
     v = x.midpoint.clamp(-6.0, 6.0)
@@ -148,5 +148,7 @@ def erf(x: Ball) -> Ball:
         series = series + term
     bound = series.abs() * error(5 * n + 8) + term.abs()
     y = multiply(multiply(Ball(series, bound), exp(Ball(-square, square * (2 * U)))), constant(TWO_OVER_ROOT_PI))
-    tail = torch.where(x.midpoint.abs() > 6.0, 2.0**-50, 0.0)
-    return made(y.midpoint, y.radius + tail + 1.129 * x.radius)
+    tail = x.midpoint.abs() > 6.0
+    middle = torch.where(tail, x.midpoint.sign(), y.midpoint)
+    drift = torch.where(x.midpoint.abs() - x.radius > 6.0, 0.0, 1.129 * x.radius)
+    return made(middle, torch.where(tail, 2.0**-50, y.radius) + drift)

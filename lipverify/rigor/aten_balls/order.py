@@ -76,12 +76,17 @@ def top(x: Ball, count: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def maximum(x: Ball, y: Ball) -> Ball:
     """The larger of the two in every entry."""
-    return Ball(torch.maximum(x.midpoint, y.midpoint), torch.maximum(x.radius, y.radius))
+    return Ball(torch.maximum(x.midpoint, y.midpoint), _winning(greater(x, y), x, y))
 
 
 def minimum(x: Ball, y: Ball) -> Ball:
     """The smaller of the two in every entry."""
-    return Ball(torch.minimum(x.midpoint, y.midpoint), torch.maximum(x.radius, y.radius))
+    return Ball(torch.minimum(x.midpoint, y.midpoint), _winning(less(x, y), x, y))
+
+
+def _winning(c: Condition, x: Ball, y: Ball) -> torch.Tensor:
+    """The radius of x where it is certainly chosen, that of y where that is, the larger one elsewhere."""
+    return torch.where(c.yes, x.radius, torch.where(c.no, y.radius, torch.maximum(x.radius, y.radius)))
 
 
 def clamp(x: Ball, low: Ball | None = None, high: Ball | None = None) -> Ball:
@@ -91,8 +96,9 @@ def clamp(x: Ball, low: Ball | None = None, high: Ball | None = None) -> Ball:
 
 
 def positive_part(x: Ball) -> Ball:
-    """max(x, 0)."""
-    return Ball(x.midpoint.clamp(min=0.0), x.radius)
+    """max(x, 0): exactly 0 where x is certainly negative, which halves what a deep network widens."""
+    off = x.midpoint + x.radius * (1 + 2.0**-50) < -TINY
+    return Ball(x.midpoint.clamp(min=0.0), torch.where(off, 0.0, x.radius))
 
 
 def absolute(x: Ball) -> Ball:
@@ -211,6 +217,9 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "aten.logical_not.default": opposite,
     "aten.logical_and.default": both,
     "aten.logical_or.default": either,
+    "aten.bitwise_not.default": opposite,
+    "aten.bitwise_and.Tensor": both,
+    "aten.bitwise_or.Tensor": either,
     "aten.any.default": any_along,
     "aten.any.dim": any_along,
     "aten.any.dims": any_along,
@@ -222,7 +231,10 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "aten.masked_fill.Tensor": lambda x, mask, value: choose(mask, value, x),
 }
 
-CONDITIONAL = frozenset(t for t in RULES if t.split(".")[1] in ("where", "masked_fill", "any") or "logical" in t)
+COMPARISONS = frozenset(t for t in RULES if t.split(".")[1] in ("gt", "ge", "lt", "le", "eq", "ne"))
+CONDITIONAL = frozenset(
+    t for t in RULES if t.split(".")[1] in ("where", "masked_fill", "any") or "logical" in t or "bitwise" in t
+)
 """Operations that read conditions: comparisons of balls, or boolean tensors of the program."""
 
 PARAMETERS = frozenset(("aten.eq.Scalar", "aten.ne.Scalar"))
