@@ -28,6 +28,8 @@ SCHEMA_MAJOR = 8
 MAX_JSON = 1 << 28
 MAX_EXTRA = 1 << 24
 _IGNORED = ("data/sample_inputs/", ".data/", "archive_version", "version", ".format_version", ".storage_alignment")
+_PLAIN = {"as_none", "as_int", "as_float", "as_bool", "as_string"}
+"""How an archive writes inputs and outputs that are no tensors but plain values."""
 _EMPTY = ("sym_int_values", "sym_bool_values", "sym_float_values", "custom_obj_values")
 _KEYS = {
     "graph": {"inputs", "outputs", "nodes", "tensor_values", "is_single_tensor_return", *_EMPTY},
@@ -74,7 +76,8 @@ def _program(archive: Archive) -> Program:
             why="bounds are proved for one input size; a symbolic expression is not evaluated",
             step="Export with static shapes: torch.export.export(model, (example,)) without dynamic_shapes.",
         )
-    inputs, dtype, weights, names = _placeholders(archive, name, module["signature"]["input_specs"], graph)
+    inputs, dtypes, weights, names = _placeholders(archive, name, module["signature"]["input_specs"], graph)
+    dtype = _real(archive, inputs, dtypes)
     outputs = _outputs(archive, module["signature"]["output_specs"])
     for node in graph["nodes"]:
         _known(archive, node, "node")
@@ -90,7 +93,8 @@ def _program(archive: Archive) -> Program:
     fqns = [entry["fqn"] for entry in module["module_call_graph"] if "@" not in entry["fqn"]]
     modules = tuple(dict.fromkeys(["", *fqns, *(path for stack in stacks for _, path in stack)]))
     extra = {e.removeprefix("extra/"): archive.read(e, MAX_EXTRA) for e in archive if e.startswith("extra/")}
-    program = Program(inputs, dtype, weights, names, tuple(ops), outputs, modules, extra)
+    others = {n: d for n, d in dtypes.items() if d is not dtype}
+    program = Program(inputs, dtype, weights, names, tuple(ops), outputs, modules, extra, others)
     try:
         shapes.check(program, {k: v["sizes"] for k, v in graph["tensor_values"].items()})
     except ReadError as error:
@@ -121,7 +125,8 @@ def _model_name(archive: Archive) -> str:
 
 def _placeholders(
     archive: Archive, model: str, specs: Sequence[Any], graph: Mapping[str, Any]
-) -> tuple[dict[str, tuple[int, ...]], torch.dtype, dict[str, torch.Tensor], dict[str, str]]:
+) -> tuple[dict[str, tuple[int, ...]], dict[str, torch.dtype], dict[str, torch.Tensor], dict[str, str]]:
+    """Shapes and dtypes of the inputs, the weights, and the names of the weights in the model's state."""
     stored = _payload(archive, "data/weights", f"{model}_weights_config.json")
     constants = _payload(archive, "data/constants", f"{model}_constants_config.json")
     shared = sorted(set(stored) & set(constants))
@@ -131,14 +136,21 @@ def _placeholders(
     inputs: dict[str, tuple[int, ...]] = {}
     weights: dict[str, torch.Tensor] = {}
     names: dict[str, str] = {}
-    dtypes = set()
+    dtypes: dict[str, torch.dtype] = {}
     for spec in specs:
         match spec:
             case {"user_input": {"arg": {"as_tensor": {"name": str(name)}}}}:
                 meta = graph["tensor_values"][name]
                 inputs[name] = tuple(static(archive, s, f"the size of the input {quoted(name)}") for s in meta["sizes"])
-                dtypes.add(SCALAR_TYPES.get(meta["dtype"]))
+                if meta["dtype"] not in SCALAR_TYPES:
+                    why = (
+                        f"dtype number {quoted(meta['dtype'])}; a Lipschitz constant needs real, floating point inputs"
+                    )
+                    raise archive.refuse(f"the input {quoted(name)} has an unsupported dtype", why=why)
+                dtypes[name] = SCALAR_TYPES[meta["dtype"]]
                 continue
+            case {"constant_input": {"value": dict(value)}} if len(value) == 1 and set(value) <= _PLAIN:
+                continue  # None or a number, which is part of the program
             case {"parameter": {"arg": {"name": str(name)}, "parameter_name": str(fqn)}}:
                 payload = stored
             case {"buffer": {"arg": {"name": str(name)}, "buffer_name": str(fqn), "persistent": bool(persistent)}}:
@@ -159,24 +171,30 @@ def _placeholders(
         if sizes != tuple(weights[name].shape):
             why = f"the graph says {sizes}, the weights {tuple(weights[name].shape)}"
             raise archive.refuse(f"the tensor {quoted(fqn)} has two shapes", why=why, step=RESAVE)
-    if [_name_of(i) for i in graph["inputs"]] != [_name_of(next(iter(s.values()))["arg"]) for s in specs] or len(
-        {*inputs, *weights}
-    ) != len(specs):
+    tensors = [spec for spec in specs if "constant_input" not in spec]
+    if list(map(_given, graph["inputs"])) != [_given(_argument(s)) for s in specs] or len({*inputs, *weights}) != len(
+        tensors
+    ):
         raise archive.refuse("its signature and its graph name different inputs", step=RESAVE)
     stored.check_entries()
     constants.check_entries()
-    dtype = dtypes.pop() if len(dtypes) == 1 else None
-    if not inputs or dtype is None or not dtype.is_floating_point:
+    for name, shape in inputs.items():
+        if 0 in shape:
+            step = "Export with one whole example input."
+            raise archive.refuse(f"the input {quoted(name)} of shape {shape} is empty", step=step)
+    return inputs, dtypes, weights, names
+
+
+def _real(archive: Archive, inputs: Mapping[str, Any], dtypes: Mapping[str, torch.dtype]) -> torch.dtype:
+    """The one floating point dtype among the inputs; those of other dtypes can only be held."""
+    real = {dtype for dtype in dtypes.values() if dtype.is_floating_point}
+    if len(real) != 1:
         raise archive.refuse(
             f"its inputs are not of one real floating point dtype: {quoted(', '.join(map(quoted, inputs)) or 'none')}",
             why="a Lipschitz constant needs real inputs; integer and complex inputs have none here",
             step="Export the part of the model behind the embedding, with a float example input.",
         )
-    for name, shape in inputs.items():
-        if 0 in shape:
-            step = "Export with one whole example input."
-            raise archive.refuse(f"the input {quoted(name)} of shape {shape} is empty", step=step)
-    return inputs, dtype, weights, names
+    return real.pop()
 
 
 def _outputs(archive: Archive, specs: Sequence[Any]) -> tuple[str, ...]:
@@ -185,7 +203,7 @@ def _outputs(archive: Archive, specs: Sequence[Any]) -> tuple[str, ...]:
         match spec:
             case {"user_output": {"arg": {"as_tensor": {"name": str(name)}}}}:
                 names.append(name)
-            case {"user_output": {"arg": {"as_none": _}}}:
+            case {"user_output": {"arg": dict(value)}} if len(value) == 1 and set(value) <= _PLAIN:
                 pass
             case {"buffer_mutation": {"buffer_name": name}} | {"parameter_mutation": {"parameter_name": name}}:
                 raise archive.refuse(
@@ -221,7 +239,15 @@ def _known(archive: Archive, value: Mapping[str, Any], kind: str) -> None:
         raise archive.refuse(f"its {kind} has the unknown key {quoted(min(unknown))}", step=RESAVE)
 
 
-def _name_of(arg: Mapping[str, Any]) -> str:
+def _argument(spec: Mapping[str, Any]) -> Any:
+    (content,) = spec.values()
+    return content["arg"] if "arg" in content else content["value"]
+
+
+def _given(arg: Mapping[str, Any]) -> Any:
+    """The name of a tensor, however an input spells it; a plain value as it is."""
+    if _PLAIN & set(arg):
+        return arg
     return arg["as_tensor"]["name"] if "as_tensor" in arg else arg["name"]
 
 
