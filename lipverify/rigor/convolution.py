@@ -39,8 +39,11 @@ from lipverify.rigor.stack import gram, stack_upper
 from lipverify.rigor.torus import Torus, between, magnitude_norm, torus_upper
 from lipverify.rigor.unrolled import unrolled
 
-TOLERANCE = Fraction(1, 2**16)
-"""A relative gap below which nothing tighter is tried."""
+TOLERANCE = Fraction(1, 2**9)
+"""A relative gap below which nothing tighter is tried by default."""
+
+TIGHT_TOLERANCE = Fraction(1, 2**16)
+"""The same where a tight bound is asked for."""
 
 _SMALL_MATRIX = 1024
 _SMALL_ENTRIES = 1 << 25
@@ -133,8 +136,11 @@ def _enclose(convolution: Convolution, phases: Polyphase, tight: bool) -> NormEn
     bound, name = _on_torus(phases, spectrum, TIGHT_BUDGET if tight else TORUS_BUDGET)
     if bound is not None and bound < upper:
         upper, method = bound, name
+    tolerance = TIGHT_TOLERANCE if tight else TOLERANCE
+    if upper <= lower * (1 + tolerance):
+        spectrum = None
     for flops, name, attempt in [] if spectrum is None else _finite(phases, spectrum, _COMPARED if tight else 1):
-        if flops <= (TIGHT_BUDGET if tight else FINITE_BUDGET) and upper > lower * (1 + TOLERANCE):
+        if flops <= (TIGHT_BUDGET if tight else FINITE_BUDGET) and upper > lower * (1 + tolerance):
             bound = attempt()
             if bound is not None and bound < upper:
                 upper, method = bound, name
