@@ -141,7 +141,8 @@ def audit(
         )
         _known_format(format)
         request.check()
-        _usage_of_output(output, {"the model": model, "--claims": claims, "--at": at})
+        held = {f"--hold {text.partition('=')[0]}": Path(text.partition("=")[2]) for text in hold or ()}
+        _usage_of_output(output, {"the model": model, "--claims": claims, "--at": at, **held})
         code = _write(request, format, output)
         raise typer.Exit(code)
 

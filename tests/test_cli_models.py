@@ -129,6 +129,7 @@ BAD = [
     (["c.pt", *BOTH, "--input", "x", "--of", "y"], ["'t' has no value"]),
     (["c.pt", *BOTH, "--hold", "t=1", "--of", "z"], ["no output 'z'"]),
     (["c.pt", *BOTH, "--hold", "t=at.npy", "--of", "y"], ["shape is (2, 4)"]),
+    (["c.pt", *BOTH, "--hold", "t=t.npy", "--of", "y", "--output", "t.npy"], ["--output and --hold t are one file"]),
     (["m.pt", *PLAIN, "--shape", "1,4", "--asserted", "--claims", "claims.json"], ["exclude each other"]),
     (["m.pt", *PLAIN, "--shape", "1,4", "--asserted", "--bounds-only"], ["--asserted"]),
     (["m.pt", "--asserted"], ["--factory"]),
