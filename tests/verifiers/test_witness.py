@@ -9,7 +9,7 @@ from torch import nn
 
 from lipverify.claims import LOGITS, Ball
 from lipverify.evidence import Rigor
-from lipverify.graph import regions, trace
+from lipverify.graph import Region, trace
 from lipverify.verifiers import ratio, witness
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import prove_ratio
@@ -19,7 +19,7 @@ from tests.networks import DenseBlock
 
 
 def search(model, x, **kwargs):
-    region = regions(trace(model.eval(), x))[""]
+    region = Region("", None, trace(model.eval(), x))
     return region, WitnessSearch().verify(Problem(region, **kwargs))
 
 
