@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors subnormals undisturbed numerals strict_json maps actions claims evidence read graph samples models rigor verifiers "
-    "verdict report auditing replay render output terminal request cli"
+    "coverage verdict report auditing replay render output terminal request cli"
 ).split()
 
 

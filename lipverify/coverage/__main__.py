@@ -1,0 +1,5 @@
+"""``python -m lipverify.coverage``."""
+
+from lipverify.coverage import markdown
+
+print(markdown(), end="")
