@@ -12,8 +12,8 @@ install: .venv/installed
 # while its code runs on current torch through lipverify's adapter. What it imports is in the extra `propagation`.
 .venv/installed: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable '.[sdp,propagation,train,figures,dev]'
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps auto_LiRPA==0.3
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable '.[sdp,propagation,fold,train,figures,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps auto_LiRPA==0.3 deel-torchlip==1.0.5 orthogonium==0.0.4
 	touch $@
 
 demo: install

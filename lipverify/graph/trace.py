@@ -14,6 +14,7 @@ from torch import nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import LipverifyError, quoted
+from lipverify.graph.fold_matrices import WHOLE
 from lipverify.graph.rules import RULES
 from lipverify.graph.signature import Example, as_example, places, plain_outputs
 from lipverify.read.calls import name_calls, source_line
@@ -58,7 +59,7 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
     if run:
         _check_runs(model, given)
     table = torch.export.default_decompositions()
-    for operator in [operator for operator in table if _target(operator) in RULES]:
+    for operator in [operator for operator in table if _target(operator) in RULES.keys() | WHOLE]:
         del table[operator]
     try:
         with warnings.catch_warnings(), _quiet(), torch.no_grad(), plain_outputs(model):
