@@ -81,7 +81,7 @@ class Clock:
 
 def kind(linear: Any, *_: Any) -> str:
     """What a linear map is, for the table."""
-    of = linear.of if isinstance(linear, Adjoint) else linear
+    of: Any = linear.of if isinstance(linear, Adjoint) else linear
     name = f"norm of {type(of).__name__.lower()}"
     if hasattr(of, "kernel"):
         out, inner, *taps = of.kernel.shape
