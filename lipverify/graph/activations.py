@@ -181,8 +181,8 @@ def _sigmoid(x: Array) -> Array:
 GELU = _fixed("gelu", "-0.1289041452", "1.1289041452", (), lambda x: 0.5 * x * (1 + _erf(x / sqrt(2))))
 GELU_TANH = _fixed(
     "gelu",
-    "-0.1289930687",
-    "1.1289930687",
+    "-0.128994",
+    "1.128994",
     (),
     lambda x: 0.5 * x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))),
 )
@@ -213,11 +213,9 @@ ACTIVATIONS: dict[str, Rule] = {
     "aten.elu.default": _elu,
     "aten.celu.default": _celu,
     "aten.selu.default": _selu,
-    "aten.silu.default": _fixed("silu", "-0.0998393202", "1.0998393202", (), lambda x: x * _sigmoid(x)),
+    "aten.silu.default": _fixed("silu", "-0.09984", "1.09984", (), lambda x: x * _sigmoid(x)),
     "aten.gelu.default": _gelu,
-    "aten.mish.default": _fixed(
-        "mish", "-0.1125261224", "1.0884981613", (), lambda x: x * np.tanh(np.logaddexp(0.0, x))
-    ),
+    "aten.mish.default": _fixed("mish", "-0.112527", "1.088499", (), lambda x: x * np.tanh(np.logaddexp(0.0, x))),
     "aten.sin.default": _fixed("sin", -1, 1, (), np.sin),  # cos
     "aten.cos.default": _fixed("cos", -1, 1, (), np.cos),  # -sin
     "aten.atan.default": _fixed("atan", 0, 1, (), np.arctan),  # 1 / (1 + x^2)

@@ -10,6 +10,7 @@ from functools import partial
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.graph.fold import NotFoldable, fold
+from lipverify.graph.integers import integers
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.patterns import recognised
 from lipverify.graph.rules import FIRST_RESULT, PARTS, REFUSED, RULES, Rule
@@ -40,6 +41,8 @@ def lower(program: Program) -> dict[str, Node]:
     known = types(program)
     shapes = {name: shape for name, (shape, _) in known.items()}
     dtypes = {name: dtype for name, (_, dtype) in known.items()}
+    found = {name: array for name, array in integers(program, dtypes).items() if name not in weights}
+    weights, refused = weights | found, {name: reason for name, reason in refused.items() if name not in found}
     operations = {op.name: op for op in program.operations}
     scope = Scope(weights, shapes, dtypes, program.dtype, operations)
     nodes: dict[str, Node] = {}

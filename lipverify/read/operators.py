@@ -12,21 +12,22 @@ _prelu_kernel _softmax _to_copy _unsafe_view _weight_norm abs acos acosh adaptiv
 adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d addcdiv addcmul addmm alias alias_copy amax amin aminmax
 any arange argmax argmin asin asinh atan atan2 atanh atleast_1d atleast_2d avg_pool1d avg_pool2d avg_pool3d baddbmm
 batch_norm bitwise_not bmm broadcast_to cat ceil celu channel_shuffle chunk clamp clamp_max clamp_min clone col2im
-column_stack concat concatenate constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d convolution copy cos
-cosh cosine_similarity cumprod cumsum detach detach_copy diagonal diagonal_copy dot dropout einsum elu embedding erf
-erfc exp expand expand_as expand_copy expm1 eye flip floor frac full full_like gather gelu glu grid_sampler_2d
+column_stack concat concatenate constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d convolution copy
+cos cosh cosine_similarity cumprod cumsum detach detach_copy diagonal diagonal_copy dot dropout einsum elu embedding
+erf erfc exp expand expand_as expand_copy expm1 eye flip floor frac full full_like gather gelu glu grid_sampler_2d
 group_norm hardshrink hardsigmoid hardswish hardtanh hstack hypot im2col index_put index_select isclose isinf isnan
 kthvalue layer_norm leaky_relu lift_fresh_copy linalg_householder_product linalg_matrix_exp linalg_matrix_norm
-linalg_norm linalg_solve linalg_vector_norm linear log log10 log1p log2 log_sigmoid logaddexp logical_and logical_not
-logical_or logical_xor logit mH matmul matrix_exp max max_pool1d max_pool2d max_pool2d_with_indices max_pool3d
-max_pool3d_with_indices maximum mean min minimum mish mm mul mv narrow native_group_norm native_layer_norm neg
-new_full new_ones new_zeros ones ones_like outer pad permute permute_copy pixel_shuffle pixel_unshuffle prelu prod
-reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 repeat replication_pad1d replication_pad2d
-replication_pad3d reshape reshape_as roll rot90 round rsqrt scalar_tensor scaled_dot_product_attention scatter_add
-select_scatter selu sgn sigmoid sign silu sin sinc sinh slice_scatter softplus softshrink sort special_erf
-special_expit split_with_sizes split_with_sizes_copy sqrt square squeeze squeeze_copy stack sum swapaxes t t_copy tan
-tanh threshold topk tril triu trunc unsqueeze unsqueeze_copy upsample_bilinear2d upsample_nearest1d upsample_nearest2d
-upsample_nearest3d vdot view view_as view_copy vstack zeros zeros_like
+linalg_norm linalg_solve linalg_vector_norm linear log log10 log1p log2 log_sigmoid logaddexp logical_and
+logical_not logical_or logical_xor logit logsumexp mH mT matmul matrix_exp max max_pool1d max_pool2d
+max_pool2d_with_indices max_pool3d max_pool3d_with_indices maximum mean min minimum mish mm mul mv narrow
+native_group_norm native_layer_norm neg new_full new_ones new_zeros numpy_T ones ones_like outer pad permute
+permute_copy pixel_shuffle pixel_unshuffle prelu prod reciprocal reflection_pad1d reflection_pad2d reflection_pad3d
+relu relu6 repeat replication_pad1d replication_pad2d replication_pad3d reshape reshape_as rms_norm roll rot90 round
+rsqrt scalar_tensor scaled_dot_product_attention scatter_add select_scatter selu sgn sigmoid sign silu sin sinc sinh
+slice_scatter softplus softshrink sort special_erf special_expit split_with_sizes split_with_sizes_copy sqrt square
+squeeze squeeze_copy stack sum swapaxes t t_copy tan tanh threshold tile topk tril triu trunc unfold unsqueeze
+unsqueeze_copy upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d vdot
+view view_as view_copy vstack zeros zeros_like
 """
 
 _OVERLOADS = """
@@ -38,13 +39,14 @@ empty.memory_format eq.Scalar eq.Tensor fill.Scalar flatten.using_ints fmod.Scal
 gt.Scalar gt.Tensor index.Tensor le.Scalar le.Tensor lerp.Scalar lerp.Tensor log_softmax.int lt.Scalar lt.Tensor
 masked_fill.Scalar masked_fill.Tensor max.dim max.other mean.dim min.dim min.other movedim.int movedim.intlist
 mul.Scalar mul.Tensor ne.Scalar ne.Tensor norm.Scalar norm.ScalarOpt_dim pow.Scalar pow.Tensor_Scalar
-pow.Tensor_Tensor prod.dim_int remainder.Scalar remainder.Tensor rsub.Scalar rsub.Tensor scatter.src scatter.value
-select.int select_copy.int slice.Tensor slice_copy.Tensor softmax.int sort.stable split.Tensor split.sizes squeeze.dim
-squeeze.dims squeeze_copy.dim squeeze_copy.dims std.correction std.dim std_mean.correction sub.Scalar sub.Tensor
-sum.dim_IntList tensor_split.sections to.dtype to.dtype_layout transpose.int transpose_copy.int unbind.int
-unbind_copy.int unflatten.int upsample_bicubic2d.vec upsample_bilinear2d.vec upsample_linear1d.vec
-upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec upsample_trilinear3d.vec var.correction var.dim
-var_mean.correction var_mean.dim where.Scalar where.ScalarOther where.ScalarSelf where.self
+pow.Tensor_Tensor prod.dim_int remainder.Scalar remainder.Tensor repeat_interleave.self_int rsub.Scalar rsub.Tensor
+scatter.src scatter.value select.int select_copy.int slice.Tensor slice_copy.Tensor softmax.int sort.stable
+split.Tensor split.sizes squeeze.dim squeeze.dims squeeze_copy.dim squeeze_copy.dims std.correction std.dim
+std_mean.correction sub.Scalar sub.Tensor sum.dim_IntList tensor_split.sections to.dtype to.dtype_layout
+transpose.int transpose_copy.int unbind.int unbind_copy.int unflatten.int upsample_bicubic2d.vec
+upsample_bilinear2d.vec upsample_linear1d.vec upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec
+upsample_trilinear3d.vec var.correction var.dim var_mean.correction var_mean.dim where.Scalar where.ScalarOther
+where.ScalarSelf where.self
 """
 
 # empty.memory_format is here because circular padding decomposes into it and slice_scatter: without it no such export

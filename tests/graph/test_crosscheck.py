@@ -14,10 +14,14 @@ from lipverify.graph import lower as lowering
 from lipverify.maps import (
     Adjoint,
     Affine,
+    Concatenation,
     Convolution,
     Dense,
     Diagonal,
     Enclosure,
+    Extremum,
+    Gather,
+    Lipschitz,
     Opaque,
     Pad,
     Pointwise,
@@ -25,7 +29,8 @@ from lipverify.maps import (
     Separable,
     Sum,
 )
-from tests.graph.test_lower import SUPPORTED
+from tests.graph.operations import SUPPORTED
+from tests.networks import Lambda
 
 
 def flip(x: Enclosure) -> Enclosure:
@@ -55,6 +60,19 @@ MUTATIONS = {
     ),
     "sign": ("dense block", Sum, lambda m: replace(m, signs=(1, 1))),
     "scale": ("scales", Diagonal, lambda m: replace(m, factor=flip(m.factor))),
+    "stride dropped": ("strided", Convolution, lambda m: replace(m, stride=m.stride[::-1], pads=m.pads[::-1])),
+    "dilation dropped": (
+        "groups",
+        Convolution,
+        lambda m: replace(m, dilation=(2, 1), pads=((2, 2), (0, 0))),
+    ),
+    "groups in another order": (
+        "groups",
+        Convolution,
+        lambda m: replace(m, kernel=Enclosure(np.roll(m.kernel.midpoint, 3, 0))),
+    ),
+    "copies": ("selection", Gather, lambda m: replace(m, index=m.index[:, ::-1])),
+    "reflection": ("reflect", Gather, lambda m: replace(m, index=np.maximum(m.index, m.index[0, 0, 0, 0]))),
     "axes": (
         "shapes",
         Rearrange,
@@ -110,6 +128,42 @@ def test_a_slope_interval_that_is_too_small_is_noticed(monkeypatch):
         regions(trace(nn.Sigmoid().eval(), torch.zeros(1, 6)))
 
 
+@pytest.mark.parametrize("case", ["max pooling, overlapping", "softmax", "length", "sort", "layer norm"])
+def test_a_constant_that_is_too_small_is_noticed(monkeypatch, case):
+    corrupted(monkeypatch, Lipschitz, lambda m: replace(m, square=m.square / 64 if case == "softmax" else m.square / 2))
+    if case == "layer norm":
+        corrupted(monkeypatch, Lipschitz, lambda m: replace(m, square=Fraction(1)))
+    model, x = SUPPORTED[case]
+    with pytest.raises(CrossCheckError, match="ratio"):
+        regions(trace(model.eval(), x))
+
+
+def test_windows_in_another_place_are_noticed(monkeypatch):
+    def moved(map_):
+        return replace(map_, function=lambda x: map_.function(np.roll(x, 1, -1)))
+
+    corrupted(monkeypatch, Lipschitz, moved)
+    model, x = SUPPORTED["max pooling, overlapping"]
+    with pytest.raises(CrossCheckError, match="differs"):
+        regions(trace(model.eval(), x))
+
+
+def test_a_map_before_another_is_checked_with_it(monkeypatch):
+    original = lowering.lower_operation
+
+    def lower_operation(*args):
+        map_, inputs = original(*args)
+        if isinstance(map_, Sum):
+            (small, reads) = inputs[1]
+            wrong = replace(small, linear=replace(small.linear, index=np.roll(small.linear.index, 1)))
+            inputs = (inputs[0], (wrong, reads))
+        return map_, inputs
+
+    monkeypatch.setattr(lowering, "lower_operation", lower_operation)
+    with pytest.raises(CrossCheckError):
+        regions(trace(Lambda(lambda x, w: x + x[:1]).eval(), torch.zeros(2, 3)))
+
+
 def test_a_wrong_merge_of_padding_is_noticed(monkeypatch):
     original = room.pair
 
@@ -124,17 +178,32 @@ def test_a_wrong_merge_of_padding_is_noticed(monkeypatch):
 
 
 def spoiled(map_):
-    """The map with one of its numbers off by one: the first weight where it has one, else its offset or sign."""
-    if isinstance(map_, Sum):
-        return replace(map_, signs=(map_.signs[0], -map_.signs[1]))
-    if isinstance(map_, Pointwise):
-        return replace(map_, function=lambda x: map_.function(x) + 1.0)
+    """The map with one of its numbers off by one: the first weight where it has one, else its offset, sign or order."""
+    match map_:
+        case Sum(signs=signs):
+            return replace(map_, signs=(signs[0], -signs[1]))
+        case Extremum(largest=largest):
+            return replace(map_, largest=not largest)
+        case Concatenation():
+            return Affine(Rearrange(map_.output_shape, map_.output_shape), Enclosure(np.ones(map_.output_shape)))
+        case Pointwise() | Lipschitz():
+            return replace(map_, function=lambda x: map_.function(x) + 1.0)
+        case Affine(linear=Separable() as linear):
+            return replace(map_, linear=replace(linear, scale=linear.scale / 2))
+        case Affine(linear=Gather(index=index) as linear) if np.ptp(index):
+            return replace(map_, linear=replace(linear, index=np.roll(index, 1)))
     for field in ("weight", "kernel", "factor"):
         numbers = getattr(map_.linear, field, None)
         if numbers is not None:
             return replace(map_, linear=replace(map_.linear, **{field: flip(numbers)}))
     offset = np.ones(map_.output_shape) + (0.0 if map_.bias is None else map_.bias.midpoint)
     return replace(map_, bias=Enclosure(offset))
+
+
+def placed(map_, inputs):
+    """The spoiled map where it stands; a concatenation becomes another map of itself."""
+    changed = spoiled(map_)
+    return (changed, ((map_, inputs),)) if isinstance(map_, Concatenation) else (changed, inputs)
 
 
 def targets():
@@ -156,7 +225,7 @@ def test_every_lowering_rule_corrupted_in_turn_is_noticed(monkeypatch, target, c
         map_, inputs = original(op, *rest)
         if op.target == target and not isinstance(map_, Opaque):
             hit.append(op.name)
-            return spoiled(map_), inputs
+            return placed(map_, inputs)
         return map_, inputs
 
     monkeypatch.setattr(lowering, "lower_operation", lower_operation)
