@@ -82,7 +82,7 @@ class Spectral:
             Rigor.RIGOROUS,
             walk.rule(),
             time.perf_counter() - start,
-            witness=None if lower is None or problem.domain is not None else _shown(lower, problem),
+            witness=_shown(lower, problem) if lower is not None and _matters(lower, problem) else None,
         )
 
     def _norm(self, map_: LinearMap, norms: NormPair) -> NormEnclosure:
@@ -175,6 +175,11 @@ class _Walk:
                 self.rules["sum"] += 1
                 return sum((self.constants[i] for i in node.inputs), Fraction(0))
         raise TypeError(f"no rule for {node.map!r}; the region should have been unsupported")
+
+
+def _matters(enclosure: NormEnclosure, problem: Problem) -> bool:
+    """Whether two inputs could refute: a pair costs a run of the program in ball arithmetic."""
+    return problem.domain is None and (problem.bound is None or enclosure.lower > problem.bound)
 
 
 def _shown(enclosure: NormEnclosure, problem: Problem) -> Witness | None:
