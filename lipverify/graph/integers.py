@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lipverify.maps import Enclosure
+from lipverify.read.operators import ALLOWED
 from lipverify.read.program import Program, run
 
 SOURCES = frozenset(
@@ -22,11 +23,12 @@ SOURCES = frozenset(
 
 
 def integers(program: Program, dtypes: Mapping[str, torch.dtype]) -> dict[str, Enclosure]:
-    """Every value that is made of integers and truth values by operations on these alone, where float64 holds it."""
+    """Every value that is made of integers and truth values by pure operations on these, where float64 holds it."""
     values: dict[str, Any] = {name: weight for name, weight in program.weights.items() if _whole(weight.dtype)}
     for op in program.operations:
         read = op.references
-        if all(r in values for r in read) and (read or op.target in SOURCES) and _whole(dtypes.get(op.name)):
+        pure = op.target in ALLOWED if read else op.target in SOURCES
+        if pure and all(r in values for r in read) and _whole(dtypes.get(op.name)):
             try:
                 values[op.name] = run(op, values, {})
             except (RuntimeError, ValueError, TypeError, NotImplementedError):
