@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from lipverify.graph.convolutions import reshaped
-from lipverify.graph.fold import INTERVAL_RULES, enclose, interval
+from lipverify.graph.fold import enclose, interval
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
 from lipverify.maps import Array, Diagonal, Enclosure, Lipschitz, Shape, size
 from lipverify.read.program import Operation
-from lipverify.rigor.rounding import round_up
 
 WITHIN = "y / sqrt(|y|^2 / n + eps) has a symmetric Jacobian with eigenvalues in [0, 1 / sqrt(eps)]; centring projects"
 
@@ -33,12 +32,9 @@ def stored_statistics(op: Operation, scope: Scope) -> Lowered:
     mean, variance, eps = (scope.weight(given[key]) for key in ("running_mean", "running_var", "eps"))
     gamma = Enclosure(np.ones(1)) if given["weight"] is None else scope.weight(given["weight"])
     beta = Enclosure(np.zeros(1)) if given["bias"] is None else scope.weight(given["bias"])
-    add, subtract, multiply, rsqrt = (
-        INTERVAL_RULES[f"aten.{name}"] for name in ("add.Tensor", "sub.Tensor", "mul.Tensor", "rsqrt.default")
-    )
     with np.errstate(all="ignore"):
-        factor = multiply(interval(gamma), rsqrt(add(interval(variance), interval(eps))))
-        offset = subtract(interval(beta), multiply(interval(mean), factor))
+        factor = interval(gamma) / (interval(variance) + interval(eps)).sqrt()
+        offset = interval(beta) - interval(mean) * factor
     channels = (-1,) + (1,) * (len(shape) - 2)
     return affine(Diagonal(reshaped(enclose(factor), channels), shape), reshaped(enclose(offset), channels), value)
 
@@ -70,8 +66,9 @@ def own_statistics(op: Operation, scope: Scope) -> Lowered:
         return y if beta is None else y + beta.midpoint
 
     name = op.target.split(".")[1].removeprefix("native_").replace("_", " ").strip()
-    square = round_up(largest**2 / least)
-    return Lipschitz(name, shape, scope.shapes[op.name], square, WITHIN, function), (scope.value(given["input"]),)
+    return Lipschitz(name, shape, scope.shapes[op.name], largest**2 / least, WITHIN, function), (
+        scope.value(given["input"]),
+    )
 
 
 def _groups(op: Operation, given: dict[str, Any], shape: Shape) -> tuple[Shape, bool]:

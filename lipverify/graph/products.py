@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lipverify.graph.copies import expanded
-from lipverify.graph.fold import INTERVAL_RULES, enclose, interval
+from lipverify.graph.fold import enclose, interval
+from lipverify.graph.intervals import exactly
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
 from lipverify.maps import Affine, Dense, Diagonal, Enclosure, Separable
 from lipverify.read.program import Operation
@@ -101,7 +102,7 @@ def quotient(op: Operation, scope: Scope) -> Lowered:
     if divisor.radius is None and np.all(mantissa == 0.5) and np.all(np.abs(divisor.midpoint) < 2.0**960):
         return scaled(op, scope, value, Enclosure(1 / divisor.midpoint))
     with np.errstate(all="ignore"):
-        return scaled(op, scope, value, enclose(INTERVAL_RULES["aten.reciprocal.default"](interval(divisor))))
+        return scaled(op, scope, value, enclose(exactly(np.ones(())) / interval(divisor)))
 
 
 def negation(op: Operation, scope: Scope) -> Lowered:
