@@ -5,7 +5,7 @@ pointwise  L(sigma) <= max(|alpha|, |beta|) for slopes in [alpha, beta]
 compose    L(f . g) <= L(f) L(g)
 sum        L(f + g) <= L(f) + L(g)
 joint      L((f, g)), L(max(f, g)) <= sqrt(L(f)^2 + L(g)^2), less for parts of one value: :mod:`lipverify.verifiers.joint`
-cpl        L(x -> x + c A^T sigma(A x + b)): see :mod:`lipverify.verifiers.residual`
+cpl        L(x -> x + c A^T D sigma(A x + b)): see :mod:`lipverify.verifiers.residual`
 named      max pooling, sorting, softmax, normalisation, ...: the constant of :class:`lipverify.maps.Lipschitz`
 """
 
@@ -48,7 +48,7 @@ from lipverify.rigor.rounding import round_up, sqrt_up
 from lipverify.verifiers.joint import joint_square
 from lipverify.verifiers.problem import Problem
 from lipverify.verifiers.ratio import prove_ratio
-from lipverify.verifiers.residual import residual_block
+from lipverify.verifiers.residual import Weighted, residual_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Spectral:
     _norms: WeakKeyDictionary[LinearMap, dict[NormPair, NormEnclosure]] = field(
         default_factory=WeakKeyDictionary, repr=False, compare=False
     )
+    _weighted: Weighted = field(default_factory=WeakKeyDictionary, repr=False, compare=False)
 
     def verify(self, problem: Problem) -> Evidence:
         start = time.perf_counter()
@@ -72,7 +73,7 @@ class Spectral:
             return Evidence(self.name, reason=problem.region.unsupported or "no graph")
         if problem.norms not in (L2, LOGITS):
             return Evidence(self.name, reason=f"no rule for the norm pair {problem.norms}")
-        walk = _Walk(graph, self._norm)
+        walk = _Walk(graph, self._norm, self._weighted)
         upper = walk.l2(graph.output) if problem.norms == L2 else walk.linf(graph.output)
         lower = self._lower(graph, problem.norms)
         return Evidence(
@@ -105,11 +106,12 @@ class Spectral:
 class _Walk:
     """Upper bounds of the constants from the input of one graph to each of its values."""
 
-    def __init__(self, graph: LayerGraph, norm_of) -> None:
+    def __init__(self, graph: LayerGraph, norm_of, known: Weighted) -> None:
         self.graph = graph
         self.norm_of = norm_of
         self.rules: Counter[str] = Counter()
-        self.blocks = {name: block for name, node in graph.nodes.items() if (block := residual_block(graph, node))}
+        found = {name: residual_block(graph, node, known) for name, node in graph.nodes.items()}
+        self.blocks = {name: block for name, block in found.items() if block}
         needed, stack = set[str](), [graph.output]
         while stack:
             name = stack.pop()
