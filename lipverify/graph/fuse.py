@@ -1,37 +1,61 @@
-"""Merging nodes: padding with the convolution that follows it, because the norm of the pair is not the product; and copies
-of the same entries of one value into one node, so that what is made of them is seen to be made of the same.
+"""Merging nodes whose norm together is not the product of their norms, and copies of the same entries into one node.
+
+padding       then a convolution: the convolution that pads
+linear map    A x + b, then a scaling D of its channels (batch norm outside training): D A x + (D b + c), enclosed
+
+||D A|| <= ||D|| ||A||, far less where channels that A makes large are those that D makes small, as trained networks have it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
+from lipverify.graph.convolutions import reshaped
+from lipverify.graph.fold import NotFoldable, enclose, interval
 from lipverify.graph.layer_graph import LayerGraph, Node
-from lipverify.maps import Affine, Convolution, Gather, Map, Pad, Rearrange
+from lipverify.maps import (
+    Adjoint,
+    Affine,
+    Convolution,
+    Dense,
+    Diagonal,
+    Enclosure,
+    Gather,
+    LinearMap,
+    Map,
+    Pad,
+    Rearrange,
+)
 
 
 def fuse(graph: LayerGraph, merged: dict[tuple[int, int], Affine]) -> LayerGraph:
-    """The graph with every Pad that a convolution reads merged into that convolution.
-
-    Zero padding adds to the convolution's own; circular padding merges only with a convolution without any.
+    """The graph with every pair that :func:`pair` knows as one node; the value between them may be read by others only
+    where it is a padding, which costs nothing to keep.
 
     Args:
         merged: maps already made, by the identities of the two they replace; filled here, so that several regions of
             one program share them (and with them the norms already computed).
     """
+    readers = Counter(i for node in graph.nodes.values() for i in node.inputs) + Counter([graph.output])
     nodes: dict[str, Node] = {}
     for name, node in graph.nodes.items():
-        pad = graph.nodes[node.inputs[0]] if node.inputs and node.inputs[0] in graph.nodes else None
-        both = pad and pair(pad.map, node.map)
-        if pad and both:
-            nodes[name] = Node(name, merged.setdefault((id(pad.map), id(node.map)), both), pad.inputs)
-        else:
-            nodes[name] = node
+        first = nodes.get(node.inputs[0]) if node.inputs else None
+        both = first and (_is_pad(first.map) or readers[first.name] == 1) and _shared(first.map, node.map, merged)
+        nodes[name] = Node(name, both, first.inputs) if first and both else node
     nodes, output = _once(nodes, graph.output)
     read = {i for node in nodes.values() for i in node.inputs} | {output}
     return replace(graph, nodes={name: node for name, node in nodes.items() if name in read}, output=output)
+
+
+def _shared(first: Map, second: Map, merged: dict[tuple[int, int], Affine]) -> Affine | None:
+    """The pair as one map, made once."""
+    key = id(first), id(second)
+    if key not in merged and (both := pair(first, second)) is not None:
+        merged[key] = both
+    return merged.get(key)
 
 
 def _once(nodes: dict[str, Node], output: str) -> tuple[dict[str, Node], str]:
@@ -58,15 +82,63 @@ def _copied(map_: Map, inputs: tuple[str, ...]) -> object:
     return None
 
 
-def pair(pad: Map, convolution: Map) -> Affine | None:
-    """The convolution that does both, where there is one."""
-    if not (isinstance(pad, Affine) and isinstance(pad.linear, Pad) and pad.bias is None):
-        return None
-    if not (isinstance(convolution, Affine) and isinstance(convolution.linear, Convolution)):
-        return None
-    first, second = pad.linear, convolution.linear
+def pair(first: Map, second: Map) -> Affine | None:
+    """The one map that does ``second`` after ``first``, where there is one that is worth it.
+
+    Exact where no product rounds; else the enclosure of all products and sums of what the two maps enclose.
+    """
+    match first, second:
+        case Affine(linear=Pad() as pad, bias=None), Affine(linear=Convolution() as convolution, bias=bias):
+            return _padded(pad, convolution, bias)
+        case Affine(linear=linear, bias=bias), Affine(linear=Diagonal(factor=factor), bias=offset):
+            try:
+                with np.errstate(all="ignore"):
+                    return _scaled(linear, bias, factor, offset)
+            except NotFoldable:  # it overflows
+                return None
+    return None
+
+
+def _is_pad(map_: Map) -> bool:
+    return isinstance(map_, Affine) and isinstance(map_.linear, Pad)
+
+
+def _padded(first: Pad, second: Convolution, bias: Enclosure | None) -> Affine | None:
+    """Zero padding adds to the convolution's own; circular padding merges only with a convolution without any."""
     if any(map(any, first.pads[:2])) or second.circular or (first.circular and any(map(any, second.pads))):
         return None
     pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(first.pads[2:], second.pads, strict=True))
     both = replace(second, input_shape=first.input_shape, pads=pads, circular=first.circular)
-    return Affine(both, convolution.bias)
+    return Affine(both, bias)
+
+
+def _scaled(linear: LinearMap, bias: Enclosure | None, factor: Enclosure, offset: Enclosure | None) -> Affine | None:
+    """D (A x + b) + c, for D with one factor for each channel that A makes: row of its matrix, or of its kernel.
+
+    Factors of one size are left alone: their product of norms is the norm. (So a CPL block keeps its scalar.)
+    """
+    shape = linear.output_shape
+    axis = len(shape) - 1 if isinstance(linear, Dense) else 1
+    padded = (1,) * (len(shape) - len(factor.shape)) + factor.shape
+    if padded[axis] != np.prod(padded, dtype=int) or len(set(np.abs(factor.midpoint).flat)) < 2:
+        return None
+    match linear:
+        case Dense(weight=weight):
+            scaled = replace(linear, weight=_times(weight, factor, (-1, 1)))
+        case Convolution(kernel=kernel):
+            scaled = replace(linear, kernel=_times(kernel, factor, (-1,) + (1,) * (len(kernel.shape) - 1)))
+        case Adjoint(of=Convolution(kernel=kernel, groups=groups) as of):
+            # Channel j of group g, made by the adjoint, is read by the kernels of that group as their channel j.
+            by_group = reshaped(kernel, (groups, -1, *kernel.shape[1:]))
+            product = _times(by_group, factor, (groups, 1, kernel.shape[1]) + (1,) * (len(kernel.shape) - 2))
+            scaled = Adjoint(replace(of, kernel=reshaped(product, kernel.shape)))
+        case _:
+            return None
+    moved = None if bias is None else interval(bias) * interval(factor)
+    if offset is not None:
+        moved = interval(offset) if moved is None else moved + interval(offset)
+    return Affine(scaled, None if moved is None else enclose(moved))
+
+
+def _times(x: Enclosure, factor: Enclosure, shape: tuple[int, ...]) -> Enclosure:
+    return enclose(interval(x) * interval(reshaped(factor, shape)))
