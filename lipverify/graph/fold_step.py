@@ -129,7 +129,8 @@ class Folder:
         """The operation itself, run on the positions of the entries (0: a new zero)."""
         plain = {r for position in COPIES[op.target] for r in Operation("", "", (op.args[position],)).references}
         if op.target in ("aten.constant_pad_nd.default", "aten.pad.default", "aten.masked_fill.Scalar"):
-            fill = op.kwargs.get("value", [*op.args, None][3 if op.target == "aten.pad.default" else 2 :][0])
+            position = 3 if op.target == "aten.pad.default" else 2
+            fill = op.kwargs.get("value", op.args[position] if len(op.args) > position else None)
             if fill not in (None, 0) or isinstance(fill, Ref):
                 raise NotFoldable(f"a constant {fill!r} among weights")
         joined: Numbers | None = None

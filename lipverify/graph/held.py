@@ -13,6 +13,8 @@ from lipverify.maps import Array, Enclosure
 
 def whole(numbers: Any, dtype: torch.dtype) -> Array:
     """Integers in float64, where ``dtype`` holds every one of them."""
+    if dtype.is_complex:
+        raise NotFoldable(f"numbers of {dtype}")
     array = np.asarray(numbers).astype(np.float64)
     if dtype is torch.bool:
         limits = (0.0, 1.0)
