@@ -88,7 +88,8 @@ def trace_module(
     Raises:
         LipverifyError: where it cannot be traced.
     """
-    return chosen(replace(trace(model, _example(path, model, source, example)), notes=notes), source)
+    program = trace(model, _example(path, model, source, example))
+    return chosen(replace(program, notes=(*notes, *program.notes)), source)
 
 
 def chosen(program: Program, source: Source) -> Program:

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
-from lipverify.errors import LipverifyError, quoted
+from lipverify.errors import quoted
 from lipverify.graph.fold_matrices import WHOLE
 from lipverify.graph.rules import RULES
 from lipverify.graph.signature import Example, as_example, places, plain_outputs
+from lipverify.graph.state_changes import CHANGES, TraceError, changed, restored, stores_as_copies
 from lipverify.read.calls import name_calls, source_line
 from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program, Ref, check_weights
@@ -25,15 +26,12 @@ CHECKS = (ASSERTIONS, "aten._linalg_check_errors")
 """Operators that compute nothing: they raise where a factorization failed or a condition does not hold."""
 
 
-class TraceError(LipverifyError):
-    """The model cannot be turned into a program."""
-
-
 def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
     """The ATen program of ``model`` at the shapes and dtypes of ``example``; shapes are static.
 
     Operations that have a lowering rule are kept whole (the decomposition of circular padding, say, is dozens of slices);
-    what has none is decomposed to core ATen.
+    what has none is decomposed to core ATen. Of a module that changes its state at every call, the program is the next call
+    (:mod:`~lipverify.graph.state_changes`); the state is left as it was found.
 
     Args:
         model: in eval mode.
@@ -44,7 +42,7 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
 
     Raises:
         TraceError: training mode, an unsuitable example, weights that are not finite, or whatever torch.export refuses
-            (control flow that depends on values, mutation of buffers, effects).
+            (control flow that depends on values, effects), or state that remembers inputs.
     """
     given = as_example(example)
     _check_example(given)
@@ -62,9 +60,11 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
     for operator in [operator for operator in table if _target(operator) in RULES.keys() | WHOLE]:
         del table[operator]
     try:
-        with warnings.catch_warnings(), _quiet(), torch.no_grad(), plain_outputs(model):
+        with warnings.catch_warnings(), _quiet(), torch.no_grad(), plain_outputs(model), stores_as_copies():
             warnings.simplefilter("ignore")
             exported = torch.export.export(model, given.args, given.kwargs, strict=False).run_decompositions(table)
+    except TraceError:
+        raise
     except Exception as error:  # torch.export raises many types, some of them private
         raise TraceError(
             f"torch.export cannot trace {type(model).__name__}",
@@ -117,7 +117,7 @@ def _quiet() -> Iterator[None]:
 def _check_runs(model: nn.Module, example: Example) -> None:
     fresh = example.copy()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), restored(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model(*fresh.args, **fresh.kwargs)
     except Exception as error:  # the model's own code may raise anything
@@ -135,21 +135,25 @@ def _program(exported: torch.export.ExportedProgram) -> Program:
     nodes = [n for n in exported.graph.nodes if n.op == "call_function" and not _is_check(n)]
     calls = name_calls([[(k, v[0]) for k, v in (n.meta.get("nn_module_stack") or {}).items()] for n in nodes])
     operations = tuple(
-        Operation(
-            n.name,
-            _target(n.target),
-            tuple(_argument(a) for a in n.args),
-            {k: _argument(v) for k, v in n.kwargs.items()},
-            call,
-            source_line(n.meta.get("stack_trace")),
-        )
+        Operation(n.name, *_call(n), call, source_line(n.meta.get("stack_trace")))
         for n, call in zip(nodes, calls, strict=True)
     )
     stacks = [(n.meta.get("nn_module_stack") or {}).values() for n in nodes]
     paths = [entry.fqn for entry in exported.module_call_graph if "@" not in entry.fqn]
     modules = tuple(dict.fromkeys(paths + [path for stack in stacks for path, _ in stack]))
     others = {name: d for name, d in dtypes.items() if d != dtype}
-    return Program(inputs, dtype, weights, names, operations, outputs, modules, dtypes=others, labels=labels)
+    return Program(
+        inputs,
+        dtype,
+        weights,
+        names,
+        operations,
+        outputs,
+        modules,
+        dtypes=others,
+        labels=labels,
+        notes=changed(exported),
+    )
 
 
 def _placeholders(
@@ -160,6 +164,7 @@ def _placeholders(
     dtypes: dict[str, torch.dtype] = {}
     weights: dict[str, torch.Tensor] = {}
     names: dict[str, str] = {}
+    changing = {spec.target for spec in exported.graph_signature.output_specs if spec.kind in CHANGES}
     placeholders = {n.name: n for n in exported.graph.nodes if n.op == "placeholder"}
     for spec in exported.graph_signature.input_specs:
         name, target = spec.arg.name, spec.target or spec.arg.name
@@ -174,13 +179,13 @@ def _placeholders(
         weight = exported.state_dict[target] if target in exported.state_dict else exported.constants.get(target)
         if not isinstance(weight, torch.Tensor):
             raise TraceError(f"the program reads {quoted(target)}, which is no tensor", why="only tensors are weights")
-        weights[name], names[name] = weight.detach(), target
+        weights[name], names[name] = weight.detach().clone() if target in changing else weight.detach(), target
     return inputs, dtypes, weights, names
 
 
 def _outputs(exported: torch.export.ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The values returned and their places in what the model returns; None and Python numbers are left out."""
-    specs = [s for s in exported.graph_signature.output_specs if s.kind is not OutputKind.TOKEN]
+    specs = [s for s in exported.graph_signature.output_specs if s.kind not in (OutputKind.TOKEN, *CHANGES)]
     for spec in specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
             raise TraceError(
@@ -216,6 +221,16 @@ def _is_check(node: torch.fx.Node) -> bool:
             step="Take it out: printing, callbacks and custom operators with effects have no bound.",
         )
     return True
+
+
+def _call(node: torch.fx.Node) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """The operator and its arguments; a copy over a tensor of the same shape and dtype is the copied tensor."""
+    target, args = _target(node.target), tuple(_argument(a) for a in node.args)
+    if target == "aten.copy.default":
+        over, source = (a.meta["val"] for a in node.args[:2] if isinstance(a, torch.fx.Node))
+        if (over.shape, over.dtype) == (source.shape, source.dtype):
+            return "aten.alias.default", args[1:2], {}
+    return target, args, {k: _argument(v) for k, v in node.kwargs.items()}
 
 
 def _target(target: Any) -> str:
