@@ -24,7 +24,17 @@ _MEMORY_FORMATS = {
 }
 _PLACEMENT = ("device", "layout", "pin_memory", "non_blocking")
 """Arguments that say where a value lives, not what it is; programs leave them out."""
-_TRAINING = {"aten.dropout.default": ("train", True), "aten.batch_norm.default": ("training", True)}
+OUTSIDE_TRAINING: dict[str, tuple[dict[str, Any], ...]] = {
+    **{
+        f"aten.{name}.default": ({"train": False},)
+        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+    },
+    "aten.rrelu.default": ({"training": False},),
+    "aten.batch_norm.default": ({"training": False}, {"running_mean": None, "running_var": None}),
+    "aten.instance_norm.default": ({"use_input_stats": False}, {"running_mean": None, "running_var": None}),
+    "aten.scaled_dot_product_attention.default": ({"dropout_p": 0.0},),
+}
+"""Operators that may draw random numbers or rewrite statistics -> the arguments with which they do neither."""
 
 
 def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...], read: set[str]) -> list[Operation]:
@@ -42,23 +52,15 @@ def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...]
     if target not in ALLOWED:
         raise _not_allowed(archive, str(node["target"]), where)
     args, kwargs = _arguments(archive, target, node["inputs"], f"{quoted(target)} in {where}")
-    flag, forbidden = _TRAINING.get(target, ("", None))
-    schema = aten(target)._schema  # type: ignore[attr-defined]
-    position = [a.name for a in schema.arguments].index(flag) if flag else len(args)
-    if flag and (args[position] if position < len(args) else kwargs.get(flag)) == forbidden:
+    if not _is_function(target, args, kwargs):
         raise archive.refuse(
             f"the operation {quoted(target)} in {where} is in training mode",
             why="dropout and batch statistics make another function of the model at every call",
             step="Call model.eval() before torch.export.export.",
         )
-    if target == "aten.scaled_dot_product_attention.default" and (
-        kwargs.get("dropout_p") or args[4:5] not in ((), (0.0,))
-    ):
-        raise archive.refuse(
-            f"the operation {quoted(target)} in {where} draws a dropout", step="Call model.eval() first."
-        )
     source = source_line(node["metadata"].get("stack_trace"))
     names = [_single(archive, output, target) for output in _flat_outputs(node["outputs"])]
+    schema = aten(target)._schema  # type: ignore[attr-defined]
     several = len(schema.returns) != 1 or str(schema.returns[0].type).startswith("List")
     if not several and len(names) == 1:
         return [Operation(names[0], target, args, kwargs, calls, source)]
@@ -68,6 +70,21 @@ def operations(archive: Archive, node: Mapping[str, Any], calls: tuple[str, ...]
     whole = f"{whole}_and_more" if whole in names else whole
     parts = [Operation(n, "getitem", (Ref(whole), i), {}, calls, source) for i, n in enumerate(names) if n in read]
     return [Operation(whole, target, args, kwargs, calls, source), *parts]
+
+
+def _is_function(target: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operator with these arguments neither draws nor writes; what is left out has its default."""
+    pure = OUTSIDE_TRAINING.get(target)
+    if pure is None:
+        return True
+    schema = aten(target)._schema.arguments  # type: ignore[attr-defined]
+    given = {a.name: a.default_value for a in schema if a.has_default_value()}
+    given |= {**dict(zip((a.name for a in schema), args, strict=False)), **kwargs}
+    return any(all(name in given and _equal(given[name], value) for name, value in case.items()) for case in pure)
+
+
+def _equal(given: Any, value: Any) -> bool:
+    return given == value and isinstance(given, bool) == isinstance(value, bool)
 
 
 def _not_allowed(archive: Archive, target: str, where: str) -> ReadError:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from lipverify.errors import ReadError
 from lipverify.graph import trace
 from lipverify.read import read
+from lipverify.read.nodes import OUTSIDE_TRAINING
 from lipverify.read.operators import ALLOWED
 from lipverify.read.program import aten
 
@@ -133,14 +135,58 @@ def test_common_layers_are_read_from_vanilla_exports(stored, name, core):
     torch.testing.assert_close(program(x), model(x))
 
 
-def test_the_allowed_operators_are_pure():
-    draws = set()
-    for name in ALLOWED:
+def test_the_allowed_operators_are_pure_or_read_outside_of_training_only():
+    switches = {"train", "training", "use_input_stats", "dropout_p", "generator"}
+    found = set()
+    for name in ALLOWED - {"aten._native_batch_norm_legit.no_stats"}:  # has no statistics to write
         operator = aten(name)
         assert not operator._schema.is_mutable, name  # type: ignore[attr-defined]
-        if torch.Tag.nondeterministic_seeded in operator.tags:  # type: ignore[attr-defined]
-            draws.add(name)
-    assert draws == {"aten.dropout.default", "aten.scaled_dot_product_attention.default"}
+        tags = operator.tags  # type: ignore[attr-defined]
+        if torch.Tag.nondeterministic_seeded in tags or switches & {a.name for a in operator._schema.arguments}:  # type: ignore[attr-defined]
+            found.add(name)
+    assert found == set(OUTSIDE_TRAINING)
+
+
+class Called(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("variance", torch.ones(4))
+
+    def forward(self, x):
+        return self.function(x, self.mean, self.variance)
+
+
+TRAINING = {
+    "dropout": lambda x, m, v, on: nn.functional.dropout(x, 0.5, on),
+    "feature dropout": lambda x, m, v, on: torch.feature_dropout(x, 0.5, on),
+    "alpha dropout": lambda x, m, v, on: torch.alpha_dropout(x, 0.5, on),
+    "feature alpha dropout": lambda x, m, v, on: torch.feature_alpha_dropout(x, 0.5, on),
+    "rrelu": lambda x, m, v, on: torch.rrelu(x, training=on),
+    "attention": lambda x, m, v, on: nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5 * on),
+    "batch norm": lambda x, m, v, on: torch.batch_norm(x, None, None, m, v, on, 0.1, 1e-5, False),
+    "instance norm": lambda x, m, v, on: torch.instance_norm(x, None, None, m, v, on, 0.1, 1e-5, False),
+}
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_draws_or_writes_in_training_is_read_in_evaluation_only(stored, name, on):
+    model, x = Called(lambda *given: TRAINING[name](*given, on)).eval(), torch.rand(2, 4, 5)
+    path = stored(archives.save(model, x, core=False))
+    if on:
+        with pytest.raises(ReadError, match="train"):
+            read(path)
+    else:
+        torch.testing.assert_close(read(path)(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["batch norm", "instance norm"])
+def test_normalisation_without_stored_statistics_writes_nothing(stored, name):
+    model = Called(lambda x, m, v: TRAINING[name](x, None, None, True)).eval()
+    x = torch.rand(2, 4, 5)
+    torch.testing.assert_close(read(stored(archives.save(model, x, core=False)))(x), model(x))
 
 
 def test_the_original_archive_root_name_does_not_matter(tmp_path):
