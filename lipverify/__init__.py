@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lipverify.assertions import asserted_claims
     from lipverify.auditing import audit
     from lipverify.claims import Ball, Claim, NormPair, read_claims
     from lipverify.errors import LipverifyError
@@ -25,6 +26,7 @@ _HOMES = {
     "MismatchKind": "verdict",
     "Problem": "verifiers",
     "Verifier": "verifiers",
+    "asserted_claims": "assertions",
     "audit": "auditing",
     "Source": "models",
     "read_model": "models",
@@ -57,6 +59,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "Witness",
+    "asserted_claims",
     "audit",
     "focus",
     "read_claims",

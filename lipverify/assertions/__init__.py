@@ -10,14 +10,18 @@ from torch import nn
 from lipverify.assertions.orthogonium import orthogonium
 from lipverify.assertions.parametrizations import parametrizations
 from lipverify.assertions.torchlip import torchlip
-from lipverify.claims import Claim
+from lipverify.claims import Claim, NormPair
 
-LIBRARIES: tuple[Callable[[nn.Module], Fraction | None], ...] = (torchlip, orthogonium, parametrizations)
-"""Each says which l2 constant its library asserts of a module, or None; by the names of classes, importing nothing."""
+LIBRARIES: tuple[Callable[[nn.Module], tuple[Fraction, NormPair] | None], ...] = (
+    torchlip,
+    orthogonium,
+    parametrizations,
+)
+"""Each says which constant between which norms its library asserts of a module, or None; by class names, importing nothing."""
 
 
 def asserted_claims(model: nn.Module) -> tuple[Claim, ...]:
-    """The l2 claims that the libraries behind a model's modules make, one for each module at most.
+    """The claims that the libraries behind a model's modules make, one for each module at most.
 
     A claim read here is what the library asserts, in exact arithmetic; that it is true is for the audit to say.
 
@@ -27,7 +31,8 @@ def asserted_claims(model: nn.Module) -> tuple[Claim, ...]:
     """
     claims = []
     for path, module in model.named_modules():
-        bound = next((found for library in LIBRARIES if (found := library(module)) is not None), None)
-        if bound is not None:
-            claims.append(Claim(path, bound, str(bound)))
+        asserted = next((found for library in LIBRARIES if (found := library(module)) is not None), None)
+        if asserted is not None:
+            bound, norms = asserted
+            claims.append(Claim(path, bound, str(bound), norms))
     return tuple(claims)
