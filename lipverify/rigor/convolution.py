@@ -51,8 +51,8 @@ _SMALL_ENTRIES = 1 << 25
 TORUS_BUDGET = 6e10
 """Floating-point operations (a rough count) of a proof on a torus by default; a grid of so many is looked at beyond."""
 
-FINITE_BUDGET = 2e9
-"""The same for a tighter proof, by default: below a second."""
+FINITE_BUDGET = 7e10
+"""The same for a tighter proof, by default: a second or two."""
 
 TIGHT_BUDGET = 5e11
 """The same for both where a tight bound is asked for: half a minute, roughly."""
@@ -60,9 +60,11 @@ TIGHT_BUDGET = 5e11
 _GRID = 16
 """Frequencies per tap and axis of the coarsest grid: it costs 1 / cos(pi / 32) - 1 < 0.5 % an axis."""
 
-
 _COMPARED = 5
 """Circles of each axis compared where a tight bound is asked for."""
+
+_GROUPED = 2e9
+"""Floating-point operations for which the matrices of all groups are proved at once."""
 
 _GROUPS = 64
 """Groups for each of which a tighter proof is thought of."""
@@ -159,7 +161,7 @@ def _small(convolution: Convolution) -> NormEnclosure | None:
         (convolution.circular and wraps)
         or side > _SMALL_MATRIX
         or groups * rows * columns > _SMALL_ENTRIES
-        or (groups > 1 and 10.0 * groups * max(rows, columns) * side**2 > FINITE_BUDGET)
+        or (groups > 1 and 10.0 * groups * max(rows, columns) * side**2 > _GROUPED)
     ):
         return None
     matrices = unrolled(convolution.kernel.midpoint, convolution)
