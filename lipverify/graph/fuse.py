@@ -3,6 +3,8 @@
 padding       then a convolution: the convolution that pads
 linear map    A x + b, then a scaling D of its channels (batch norm outside training): D A x + (D b + c), enclosed
 
+weights       of one axis, then a sum (or other matrix) along it: the weighted sum, enclosed
+
 ||D A|| <= ||D|| ||A||, far less where channels that A makes large are those that D makes small, as trained networks have it.
 """
 
@@ -14,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from lipverify.graph.convolutions import reshaped
-from lipverify.graph.fold import NotFoldable, enclose, interval
+from lipverify.graph.intervals import NotFoldable, enclose, interval
 from lipverify.graph.layer_graph import LayerGraph, Node
 from lipverify.maps import (
     Adjoint,
@@ -28,6 +30,8 @@ from lipverify.maps import (
     Map,
     Pad,
     Rearrange,
+    Separable,
+    Shape,
 )
 
 
@@ -87,15 +91,21 @@ def pair(first: Map, second: Map) -> Affine | None:
 
     Exact where no product rounds; else the enclosure of all products and sums of what the two maps enclose.
     """
+    try:
+        with np.errstate(all="ignore"):
+            return _pair(first, second)
+    except NotFoldable:  # a product that overflows
+        return None
+
+
+def _pair(first: Map, second: Map) -> Affine | None:
     match first, second:
         case Affine(linear=Pad() as pad, bias=None), Affine(linear=Convolution() as convolution, bias=bias):
             return _padded(pad, convolution, bias)
+        case Affine(linear=Diagonal(factor=factor), bias=None), Affine(linear=Separable() as separable, bias=bias):
+            return _weighted(factor, separable, bias)
         case Affine(linear=linear, bias=bias), Affine(linear=Diagonal(factor=factor), bias=offset):
-            try:
-                with np.errstate(all="ignore"):
-                    return _scaled(linear, bias, factor, offset)
-            except NotFoldable:  # it overflows
-                return None
+            return _scaled(linear, bias, factor, offset)
     return None
 
 
@@ -112,15 +122,28 @@ def _padded(first: Pad, second: Convolution, bias: Enclosure | None) -> Affine |
     return Affine(both, bias)
 
 
+def _weighted(factor: Enclosure, separable: Separable, bias: Enclosure | None) -> Affine | None:
+    """Factors along an axis whose matrix they are the weights of: a sum of products is a product with a row."""
+    shape = _full(factor, separable.input_shape)
+    for i, (axis, matrix) in enumerate(separable.factors):
+        if shape[axis] == np.prod(shape, dtype=int) > 1:
+            weighted = axis, _times(matrix, factor, (1, -1))
+            factors = (*separable.factors[:i], weighted, *separable.factors[i + 1 :])
+            return Affine(replace(separable, factors=factors), bias)
+    return None
+
+
 def _scaled(linear: LinearMap, bias: Enclosure | None, factor: Enclosure, offset: Enclosure | None) -> Affine | None:
     """D (A x + b) + c, for D with one factor for each channel that A makes: row of its matrix, or of its kernel.
 
     Factors of one size are left alone: their product of norms is the norm. (So a CPL block keeps its scalar.)
     """
+    if not isinstance(linear, Dense | Convolution | Adjoint):
+        return None
     shape = linear.output_shape
     axis = len(shape) - 1 if isinstance(linear, Dense) else 1
-    padded = (1,) * (len(shape) - len(factor.shape)) + factor.shape
-    if padded[axis] != np.prod(padded, dtype=int) or len(set(np.abs(factor.midpoint).flat)) < 2:
+    full = _full(factor, shape)
+    if full[axis] != np.prod(full, dtype=int) or len(set(np.abs(factor.midpoint).flat)) < 2:
         return None
     match linear:
         case Dense(weight=weight):
@@ -140,5 +163,10 @@ def _scaled(linear: LinearMap, bias: Enclosure | None, factor: Enclosure, offset
     return Affine(scaled, None if moved is None else enclose(moved))
 
 
-def _times(x: Enclosure, factor: Enclosure, shape: tuple[int, ...]) -> Enclosure:
+def _full(factor: Enclosure, shape: Shape) -> Shape:
+    """The shape of the factors with the axes that broadcasting adds."""
+    return (1,) * (len(shape) - len(factor.shape)) + factor.shape
+
+
+def _times(x: Enclosure, factor: Enclosure, shape: Shape) -> Enclosure:
     return enclose(interval(x) * interval(reshaped(factor, shape)))

@@ -13,6 +13,8 @@ from lipverify.graph import regions, trace
 from lipverify.graph.crosscheck import CrossCheckError, act
 from lipverify.graph.fuse import pair
 from lipverify.maps import Affine, Convolution, Dense, Diagonal, Enclosure
+from lipverify.verifiers.problem import Problem
+from lipverify.verifiers.spectral import Spectral
 from tests.graph.operations import normalised
 from tests.networks import DenseBlock, Lambda
 
@@ -172,3 +174,31 @@ def test_a_scaling_by_a_weight_merges():
     model = Lambda(lambda x, w: (x @ w[:3]) * w[3], torch.randn(4, 3))
     (node,) = whole(model.eval(), torch.zeros(1, 3)).nodes.values()
     assert isinstance(node.map.linear, Dense)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (3, 2, 5)])
+def test_weights_of_an_axis_merge_with_the_sum_along_it(shape):
+    model = Lambda(lambda x, w: (x * w).sum(-1), torch.randn(5))
+    region = regions(trace(model.eval(), torch.zeros(shape)))[""]
+    (node,) = region.graph.nodes.values()
+    x = torch.randn(shape)
+    np.testing.assert_allclose(act(node.map, [x.double().numpy()]), model(x).detach().numpy(), atol=1e-5)
+    assert float(Spectral().verify(Problem(region)).upper) == pytest.approx(
+        model.weight.double().norm().item(), rel=1e-9
+    )
+
+
+def test_what_does_not_merge_is_left_alone():
+    weights = torch.randn(3, 5)
+    for function in (
+        lambda x, w: x.reshape(15)[:5] * w[0],  # a copy of one axis, scaled
+        lambda x, w: (x * w).sum(-1),  # weights along two axes
+        lambda x, w: (x * w[:, :1]).sum(-1),  # along another axis
+    ):
+        graph = whole(Lambda(function, weights).eval(), torch.zeros(3, 5))
+        x = torch.randn(3, 5)
+        values = {graph.input: x.double().numpy()}
+        for name, node in graph.nodes.items():
+            values[name] = act(node.map, [values[i] for i in node.inputs])
+        assert any(isinstance(n.map, Affine) and isinstance(n.map.linear, Diagonal) for n in graph.nodes.values())
+        np.testing.assert_allclose(values[graph.output], function(x, weights).numpy(), atol=1e-5)
