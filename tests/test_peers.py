@@ -12,6 +12,7 @@ from lipverify.auditing import audit
 from lipverify.evidence import Evidence, Rigor
 from lipverify.verdict import MismatchKind, Verdict
 from lipverify.verifiers.sdp import SDP
+from tests.networks import Lambda, jacobian
 
 FAST = ["spectral", "witness"]
 
@@ -137,11 +138,20 @@ def test_torch_spectral_norm_of_a_convolution_is_not_its_operator_norm():
     assert row.verdict is Verdict.REFUTED and row.lower > 1
 
 
-def test_unknown_layers_are_not_dropped_silently():
-    """eclipse-nn drops Conv2d and BatchNorm without a word."""
+def test_convolution_and_batch_norm_count_and_unknown_layers_are_not_dropped():
+    """eclipse-nn leaves out all but nn.Linear without a word: here a normalisation that multiplies by 1000."""
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2)).eval()
-    report = audit(model, torch.zeros(1, 1, 4, 4), claims=[{"layer": "", "bound": "1e9"}], verifiers=FAST)
-    assert report.verdict is Verdict.UNSUPPORTED and "batch_norm" in report.regions[0].reason and report.exit_code == 3
+    with torch.no_grad():
+        model[1].weight.fill_(1000.0)
+    x = torch.zeros(1, 1, 4, 4)
+    truth = float(torch.linalg.matrix_norm(jacobian(model, x), 2))
+    linear = float(torch.linalg.matrix_norm(model[3].weight.detach(), 2))
+    (row,) = audit(model.float(), x, claims=[{"layer": "", "bound": str(linear)}], verifiers=FAST).regions
+    assert linear < 1 < 100 < truth <= float(row.upper) and row.verdict is Verdict.REFUTED
+    unknown = nn.Sequential(nn.Linear(8, 8), Lambda(lambda x, w: torch.fft.fft(x).real), nn.Linear(8, 2)).eval()
+    report = audit(unknown, torch.zeros(1, 8), claims=[{"layer": "", "bound": "1e9"}], verifiers=FAST)
+    assert report.verdict is Verdict.UNSUPPORTED and "fft" in report.regions[0].reason and report.exit_code == 3
 
 
 class Sampling:
