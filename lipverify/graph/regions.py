@@ -11,6 +11,7 @@ from lipverify.graph.layer_graph import LayerGraph, Node, Region
 from lipverify.graph.lower import lower, value_of
 from lipverify.maps import Affine, Opaque, Shape
 from lipverify.read.calls import split_call
+from lipverify.read.focus import advice
 from lipverify.read.program import Operation, Program
 
 
@@ -88,7 +89,9 @@ def _region(
         )
         outputs = [name for name in inside if name in read_outside]
     if len(inputs) != 1 or len(outputs) != 1:
-        return Region(path, None, None, f"it has {len(inputs)} inputs and {len(outputs)} outputs, not one of each")
+        reason = f"it has {len(inputs)} inputs and {len(outputs)} outputs, not one of each"
+        choice = "" if path else advice(program)
+        return Region(path, None, None, f"{reason}: {choice}" if choice else reason)
     shape = nodes[inputs[0]].map.output_shape if inputs[0] in nodes else program.inputs[inputs[0]]
     part = _between(inputs[0], shape, outputs[0], nodes)
     if part is None:
