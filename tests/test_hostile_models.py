@@ -368,3 +368,67 @@ def test_dropout_of_a_plain_export_is_the_identity(tmp_path):
 def test_a_buffer_that_nothing_reads_may_hold_anything():
     model = buffered(lambda x, mask: 2 * x, mask=torch.tensor([-float("inf")]))
     assert verdict(model, "2") is Verdict.PROVED
+
+
+class Truncated(nn.Module):
+    """The value, through an array of integers."""
+
+    def forward(self, x):
+        i = torch.empty(1, 4, dtype=torch.int64)
+        i.copy_(x)
+        e = torch.empty(1, 6)
+        e[:, :4] = i
+        e[:, 4:] = i[:, :2]
+        return e
+
+
+class Rounded(nn.Module):
+    """0.9 I minus what an array of another dtype keeps of it."""
+
+    def __init__(self, dtype, select):
+        super().__init__()
+        self.register_buffer("v", 0.9 * torch.eye(4))
+        self.dtype, self.select = dtype, select
+
+    def forward(self, x):
+        zero = torch.zeros(4, 4, dtype=self.dtype)
+        if self.select:  # noqa: SIM108
+            kept = torch.select_scatter(zero, self.v[0], 0, 0)
+        else:
+            kept = torch.slice_scatter(zero, self.v, 0, 0, 4)
+        return torch.nn.functional.linear(x, self.v - kept)
+
+
+@pytest.mark.parametrize("select", [False, True])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16])
+def test_a_copy_of_weights_into_another_dtype_rounds(dtype, select):
+    assert verdict(Rounded(dtype, select), "0.5", torch.ones(1, 4)) is not Verdict.PROVED
+
+
+def test_a_copy_of_the_value_into_another_dtype_rounds():
+    assert verdict(Truncated(), "2", torch.ones(1, 4)) is Verdict.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: x + x[:, :0].mean(),
+        lambda x, w: x * torch.index_put(w, (torch.tensor([0, 0]),), torch.ones(2), accumulate=True).sum(),
+    ],
+)
+def test_what_a_rule_fails_on_costs_its_own_layer(function):
+    model = nn.Sequential(nn.Linear(3, 3), Lambda(function, torch.ones(3))).eval()
+    report = lipverify.audit(model, torch.ones(1, 3), claims=[{"layer": "0", "bound": "100"}], verifiers=FAST)
+    assert report.regions[0].verdict is Verdict.PROVED and report.regions[1].upper is None
+
+
+def test_the_largest_entry_of_many_sums_is_bounded_in_one_pass():
+    class Doubled(nn.Module):
+        def forward(self, x):
+            for _ in range(60):
+                x = x + torch.relu(x)
+            return x
+
+    claims = [{"layer": "", "bound": str(2**60), "norm": "l2->linf"}]
+    report = lipverify.audit(Doubled().eval(), torch.ones(1, 2), claims=claims, verifiers=["spectral"])
+    assert report.verdict is Verdict.PROVED

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lipverify.graph.convolutions import reshaped
-from lipverify.graph.fold import enclose, interval
+from lipverify.graph.intervals import enclose, interval
 from lipverify.graph.scope import Lowered, NotLowered, Scope, arguments
 from lipverify.maps import Array, Enclosure, Pointwise
 from lipverify.read.program import Operation
@@ -71,8 +71,7 @@ def _rrelu(given: Given, scope: Scope, value: str) -> Pointwise:
         raise NotLowered("randomised leaky relu in training")
     middle = (given["lower"] + given["upper"]) / 2
     low, high = interval(scope.weight(middle))
-    slope = enclose((np.nextafter(low, -np.inf), np.nextafter(high, np.inf)))
-    return _leaky("rrelu", Enclosure(np.array(float(middle)), slope.radius), scope, value)
+    return _leaky("rrelu", enclose((np.nextafter(low, -np.inf), np.nextafter(high, np.inf))), scope, value)
 
 
 def _prelu(given: Given, scope: Scope, value: str) -> Pointwise:

@@ -11,7 +11,7 @@ from math import lcm, prod
 
 import numpy as np
 
-from lipverify.graph.fold import enclose
+from lipverify.graph.intervals import enclose
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
 from lipverify.graph.windows import Windows, windows
 from lipverify.maps import Enclosure, Separable
@@ -58,6 +58,8 @@ def reduction(op: Operation, scope: Scope) -> Lowered:
         raise NotLowered(f"a sum in {given['dtype']}")
     shape = scope.shape(given["self"])
     axes = dimensions(given.get("dim"), len(shape))
+    if not all(shape[a] for a in axes):
+        raise NotLowered("a mean or a sum of no entries")
     factors = tuple((a, Enclosure(np.ones((1, shape[a])))) for a in axes)
     mean = op.target.startswith("aten.mean.")
     scale = Fraction(1, prod(shape[a] for a in axes)) if mean else Fraction(1)
@@ -91,7 +93,7 @@ def _interpolated(n: int, m: int, corners: bool, stated: float | None) -> Rows:
         step = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
         positions = [o * step for o in range(m)]
     else:
-        step = Fraction(n, m) if stated is None else 1 / Fraction(stated)
+        step = 1 / Fraction(stated) if stated is not None and stated > 0 else Fraction(n, m)
         positions = [max(Fraction(0), (o + Fraction(1, 2)) * step - Fraction(1, 2)) for o in range(m)]
     rows = []
     for position in positions:

@@ -6,6 +6,7 @@ their order is a Rearrange, as is a permutation of axes; everything else is a Ga
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def copies(op: Operation, scope: Scope) -> Lowered:
     names = [r for r in dict.fromkeys(op.references) if r not in scope.weights]
     if len(names) != 1:
         raise NotLowered("a copy of several values")
-    return copied(scope.shapes[names[0]], _places(op, names[0], scope), names[0])
+    return copied(scope.shapes[names[0]], _places(run, op, names[0], scope), names[0])
 
 
 def copied(shape: Shape, index: np.ndarray, value: str | Lowered) -> Lowered:
@@ -69,8 +70,12 @@ def expanded(shape: Shape, wanted: Shape, value: str) -> str | Lowered:
     return copied(shape, np.broadcast_to(np.arange(size(shape)).reshape(shape), wanted).copy(), value)
 
 
-def _places(op: Operation, value: str, scope: Scope) -> np.ndarray:
-    """Where each entry of the outcome comes from, -1 for a zero: the operation on 1, 2, 3, ..., less one."""
+def _places(run: Callable[..., Any], op: Operation, value: str, scope: Scope) -> np.ndarray:
+    """Where each entry of the outcome comes from, -1 for a zero: the operation on 1, 2, 3, ..., less one.
+
+    Args:
+        run: what gives the outcome, as :func:`~lipverify.read.program.run` does.
+    """
     shape = scope.shapes[value]
     if max(size(shape), size(scope.shapes.get(op.name, ()))) > REORDERED:
         raise NotLowered(f"a copy of {size(shape)} entries, more than the {REORDERED} that are followed one by one")
@@ -125,6 +130,4 @@ def _filled(scope: Scope, shape: Shape, pads: Any, fill: float) -> Enclosure:
 def several(op: Operation, scope: Scope, result: int = 0) -> Lowered:
     """One of several results of a copying operation."""
     value = scope.value(op.args[0])
-    counted = torch.arange(1.0, size(scope.shapes[value]) + 1, dtype=torch.float64).reshape(scope.shapes[value])
-    part = run(op, {value: counted}, {})[result]
-    return copied(scope.shapes[value], part.contiguous().numpy().astype(np.int64) - 1, value)
+    return copied(scope.shapes[value], _places(lambda *given: run(*given)[result], op, value, scope), value)

@@ -8,47 +8,20 @@ the real number that the stored weights define.
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from lipverify.graph.arb import precision
 from lipverify.graph.fold_matrices import MATRICES
-from lipverify.graph.fold_rules import ARITHMETIC, COPIES, Numbers
+from lipverify.graph.fold_rules import Numbers
 from lipverify.graph.fold_step import Folder
-from lipverify.graph.held import keeps, scalar
-from lipverify.graph.intervals import NotFoldable, enclose, exactly, interval
+from lipverify.graph.integers import integers
+from lipverify.graph.intervals import NotFoldable, exactly
 from lipverify.maps import Enclosure
 from lipverify.read.program import Program
 from lipverify.read.shapes import types
 from lipverify.subnormals import widened
-
-__all__ = [
-    "INTERVAL_RULES",
-    "REARRANGEMENTS",
-    "Folded",
-    "NotFoldable",
-    "enclose",
-    "fold",
-    "interval",
-    "keeps",
-    "scalar",
-]
-
-INTERVAL_RULES = ARITHMETIC
-"""For rules that do arithmetic on weights themselves, on the intervals of :func:`interval`."""
-REARRANGEMENTS = frozenset(name for name, plain in COPIES.items() if not plain) - {
-    "aten.cat.default",
-    "aten.stack.default",
-    "aten.pad.default",
-    "aten.constant_pad_nd.default",
-    "aten.new_zeros.default",
-    "aten.zeros_like.default",
-    "aten.slice_scatter.default",
-    "aten.select_scatter.default",
-}
-"""Operations on one array that move entries and compute nothing."""
 
 
 class Folded(Mapping[str, Enclosure]):
@@ -72,10 +45,6 @@ class Folded(Mapping[str, Enclosure]):
     def __contains__(self, name: object) -> bool:
         return name in self._numbers
 
-    def __or__(self, other: Mapping[str, Enclosure]) -> Mapping[str, Enclosure]:
-        """These values and others, of which a later one hides an earlier one."""
-        return ChainMap({**other}, self)  # type: ignore[arg-type]
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._numbers)
 
@@ -86,8 +55,10 @@ class Folded(Mapping[str, Enclosure]):
 def fold(program: Program) -> tuple[Folded, dict[str, str]]:
     """Every value that depends on no input, by name; and for those without a folding rule, the reason.
 
-    Weights of floating dtypes are exact. Integer and boolean weights are kept when float64 holds them exactly.
+    Weights of floating dtypes are exact. Integers and booleans are kept when float64 holds them exactly; what pure operations
+    make of them alone is what torch computes.
     """
+    dtypes = {name: dtype for name, (_, dtype) in types(program).items()}
     known, refused = dict[str, Numbers | None](), dict[str, str]()
     for name, weight in program.weights.items():
         array = widened(weight)
@@ -95,10 +66,11 @@ def fold(program: Program) -> tuple[Folded, dict[str, str]]:
             refused[name] = f"the integer weight {name} is beyond float64"
         else:
             known[name] = exactly(array)
+    known |= {name: exactly(array) for name, array in integers(program, dtypes).items()}
     constants, fine, last = _plan(program)
     folder = Folder(known, types(program), program.dtype)
     for position, op in enumerate(program.operations):
-        if op.name not in constants:
+        if op.name not in constants or op.name in known:
             continue
         bad = next((r for r in op.references if r in refused), None)
         if bad is not None:
@@ -109,6 +81,8 @@ def fold(program: Program) -> tuple[Folded, dict[str, str]]:
                     known[op.name] = folder.fold(op, op.name in fine)
             except NotFoldable as error:
                 refused[op.name] = str(error)
+            except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+                refused[op.name] = f"{op.target} on weights alone: {type(error).__name__}"
         for name in op.references:
             if last.get(name) == position and name in known:
                 known[name] = None

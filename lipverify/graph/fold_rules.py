@@ -158,16 +158,6 @@ COPIES: dict[str, tuple[int, ...]] = {
 }
 """Operations that copy entries, put zeros between them and compute nothing -> which arguments are conditions or indices."""
 
-INTEGER = frozenset(
-    f"aten.{name}"
-    for name in (
-        "add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar neg.default abs.default sum.default "
-        "sum.dim_IntList maximum.default minimum.default logical_and.default logical_or.default logical_not.default "
-        "bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default"
-    ).split()
-)
-"""Operations that are done on integers below 2^31 in 64 bits, exactly."""
-
 COMPARISONS = frozenset(
     f"aten.{name}.{overload}" for name in ("eq", "ne", "lt", "le", "gt", "ge") for overload in ("Tensor", "Scalar")
 )

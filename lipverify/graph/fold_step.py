@@ -17,7 +17,6 @@ from lipverify.graph.fold_rules import (
     COPIES,
     COUNTED,
     FILLED,
-    INTEGER,
     REDUCTIONS,
     Numbers,
     together,
@@ -78,7 +77,7 @@ class Folder:
         if op.target in COMPARISONS:
             return self._compared(op, dtype)
         if not dtype.is_floating_point:
-            return self._integers(op, dtype)
+            raise NotFoldable("integer arithmetic that no pure operations on integers are")
         for name in op.references:
             entries = None if self._types[name][1].is_floating_point else self._numbers(name).enclosure().midpoint
             if not keeps(self._types[name][1], dtype, entries):
@@ -126,13 +125,18 @@ class Folder:
         return torch.from_numpy(whole.midpoint).to(dtype).reshape(shape)
 
     def _copied(self, op: Operation) -> Numbers:
-        """The operation itself, run on the positions of the entries (0: a new zero)."""
+        """The operation itself, run on the positions of the entries (0: a new zero).
+
+        A copy into another dtype, as into a slice of an array of integers, converts: it must change no number.
+        """
         plain = {r for position in COPIES[op.target] for r in Operation("", "", (op.args[position],)).references}
         if op.target in ("aten.constant_pad_nd.default", "aten.pad.default", "aten.masked_fill.Scalar"):
             position = 3 if op.target == "aten.pad.default" else 2
             fill = op.kwargs.get("value", op.args[position] if len(op.args) > position else None)
             if fill not in (None, 0) or isinstance(fill, Ref):
                 raise NotFoldable(f"a constant {fill!r} among weights")
+        if op.target == "aten.index_put.default" and (op.args[3:] or op.kwargs.get("accumulate")):
+            raise NotFoldable("it adds up what meets in one place")
         joined: Numbers | None = None
         tensors: dict[str, torch.Tensor] = {}
         start = 1
@@ -141,6 +145,7 @@ class Folder:
                 tensors[name] = self._tensor(name)
                 continue
             numbers = self._numbers(name)
+            self._same_numbers(name, self._types[op.name][1])
             size = int(np.prod(numbers.shape, dtype=int))
             tensors[name] = torch.arange(start, start + size).reshape(numbers.shape)
             start += size
@@ -153,6 +158,19 @@ class Folder:
         if places.dtype != torch.int64:
             raise NotFoldable("it computes")
         return joined.take(places.numpy() - 1)
+
+    def _same_numbers(self, name: str, dtype: torch.dtype) -> None:
+        """
+        Raises:
+            NotFoldable: where a value's numbers may change when it is copied into an array of ``dtype``.
+        """
+        source = self._types[name][1]
+        if source == dtype or (source.is_floating_point and keeps(source, dtype)):
+            return
+        numbers = self._numbers(name).enclosure()
+        if source.is_floating_point or numbers.radius is not None:
+            raise NotFoldable(f"a copy of {source} into {dtype} may round")
+        whole(numbers.midpoint, dtype)
 
     def _counted(self, op: Operation, dtype: torch.dtype) -> Interval:
         if not all(isinstance(a, int) for a in op.args):
@@ -185,17 +203,6 @@ class Folder:
         if bool(undecided.any()):
             raise NotFoldable("a comparison of weights that rounding may turn")
         return exactly(whole(outcomes[0].numpy(), dtype))
-
-    def _integers(self, op: Operation, dtype: torch.dtype) -> Interval:
-        if op.target not in INTEGER or any(isinstance(a, float) for a in (*op.args, *op.kwargs.values())):
-            raise NotFoldable("integer arithmetic")
-        tensors = {name: self._tensor(name) for name in op.references}
-        tensors = {name: t if t.dtype == torch.bool else t.long() for name, t in tensors.items()}
-        if any(int(t.abs().max()) >= 2**31 for t in tensors.values() if t.dtype != torch.bool and t.numel()):
-            raise NotFoldable("integer arithmetic, which may wrap")
-        args = substitute(op.args, lambda ref: tensors[ref.name])
-        kwargs = {k: v for k, v in op.kwargs.items() if k not in IGNORED}
-        return exactly(whole(aten(op.target)(*args, **kwargs).numpy(), dtype))
 
 
 def _bound(rule: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:

@@ -39,7 +39,11 @@ def keeps(source: torch.dtype | None, target: torch.dtype | None, entries: Array
         return False
     if source.is_floating_point:
         return torch.promote_types(source, target) == target
-    return entries is not None and bool(np.abs(entries).max(initial=0.0) <= 2 / torch.finfo(target).eps)
+    if entries is None:
+        return False
+    return bool(
+        (entries == np.floor(entries)).all() and np.abs(entries).max(initial=0.0) <= 2 / torch.finfo(target).eps
+    )
 
 
 def scalar(number: float | int, dtype: torch.dtype) -> Enclosure:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lipverify.maps import Enclosure
+from lipverify.maps import Array
 from lipverify.read.operators import ALLOWED
 from lipverify.read.program import Program, run
 
@@ -22,7 +22,7 @@ SOURCES = frozenset(
 """Operations that make integers of their scalar arguments alone. Not ``empty``: its memory is uninitialised."""
 
 
-def integers(program: Program, dtypes: Mapping[str, torch.dtype]) -> dict[str, Enclosure]:
+def integers(program: Program, dtypes: Mapping[str, torch.dtype]) -> dict[str, Array]:
     """Every value that is made of integers and truth values by pure operations on these, where float64 holds it."""
     values: dict[str, Any] = {name: weight for name, weight in program.weights.items() if _whole(weight.dtype)}
     for op in program.operations:
@@ -36,7 +36,7 @@ def integers(program: Program, dtypes: Mapping[str, torch.dtype]) -> dict[str, E
     arrays = {
         name: np.asarray(value.numpy(), np.float64) for name, value in values.items() if name not in program.weights
     }
-    return {name: Enclosure(array) for name, array in arrays.items() if np.abs(array).max(initial=0.0) < 2.0**53}
+    return {name: array for name, array in arrays.items() if np.abs(array).max(initial=0.0) < 2.0**53}
 
 
 def _whole(dtype: torch.dtype | None) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from lipverify.errors import LipverifyError, quoted
-from lipverify.graph.fold import NotFoldable, fold
-from lipverify.graph.integers import integers
+from lipverify.graph.fold import fold
+from lipverify.graph.intervals import NotFoldable
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.patterns import recognised
 from lipverify.graph.rules import FIRST_RESULT, PARTS, REFUSED, RULES, Rule
@@ -41,8 +41,6 @@ def lower(program: Program) -> dict[str, Node]:
     known = types(program)
     shapes = {name: shape for name, (shape, _) in known.items()}
     dtypes = {name: dtype for name, (_, dtype) in known.items()}
-    found = {name: array for name, array in integers(program, dtypes).items() if name not in weights}
-    weights, refused = weights | found, {name: reason for name, reason in refused.items() if name not in found}
     operations = {op.name: op for op in program.operations}
     scope = Scope(weights, shapes, dtypes, program.dtype, operations)
     nodes: dict[str, Node] = {}
@@ -100,8 +98,14 @@ def lower_operation(op: Operation, scope: Scope, refused: Mapping[str, str] = {}
             raise NotLowered("the shapes of its map are not those of the program")
         return lowered
     except (NotLowered, NotFoldable) as reason:
-        values = tuple(r for r in dict.fromkeys(op.references) if r not in scope.weights and r not in refused)
-        return Opaque(op.target, str(reason), (), scope.shapes.get(op.name, ())), values
+        return _opaque(op, str(reason), scope, refused)
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        return _opaque(op, f"its rule fails on it ({type(error).__name__})", scope, refused)
+
+
+def _opaque(op: Operation, reason: str, scope: Scope, refused: Mapping[str, str]) -> Lowered:
+    values = tuple(r for r in dict.fromkeys(op.references) if r not in scope.weights and r not in refused)
+    return Opaque(op.target, reason, (), scope.shapes.get(op.name, ())), values
 
 
 def _rule(op: Operation, scope: Scope) -> tuple[Operation, Rule | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lipverify.graph.convolutions import reshaped
-from lipverify.graph.fold import enclose, interval
+from lipverify.graph.intervals import enclose, interval
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
 from lipverify.maps import Array, Diagonal, Enclosure, Lipschitz, Shape, size
 from lipverify.read.program import Operation

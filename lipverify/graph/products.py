@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from lipverify.graph.copies import expanded
-from lipverify.graph.fold import enclose, interval
-from lipverify.graph.intervals import exactly
+from lipverify.graph.intervals import enclose, exactly, interval
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
 from lipverify.maps import Affine, Dense, Diagonal, Enclosure, Separable
 from lipverify.read.program import Operation

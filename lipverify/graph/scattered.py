@@ -48,6 +48,8 @@ def scattered(op: Operation, scope: Scope) -> Lowered:
             values.add(name)
     if len(values) != 1:
         raise NotLowered(f"a copy of {len(values)} values into one array")
+    if any(scope.dtypes.get(name) != scope.dtype for name in (*chain, *values)):
+        raise NotLowered("a copy through another dtype, which rounds")
     (value,) = values
     shape = scope.shapes[value]
     known: dict[str, Any] = {value: torch.arange(1.0, size(shape) + 1, dtype=torch.float64).reshape(shape)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lipverify.graph.fold import keeps, scalar
+from lipverify.graph.held import keeps, scalar
 from lipverify.maps import Affine, Enclosure, LinearMap, Map, Shape
 from lipverify.read.program import Operation, Ref, aten
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from lipverify.graph.copies import expanded
-from lipverify.graph.fold import enclose, interval
+from lipverify.graph.intervals import enclose, interval
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
 from lipverify.maps import (
     Affine,

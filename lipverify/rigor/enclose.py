@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lipverify.graph.fold import keeps
+from lipverify.graph.held import keeps
 from lipverify.read.program import Operation, Program, Ref, aten, run
 from lipverify.read.shapes import types
 from lipverify.rigor.aten_balls import (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from weakref import WeakKeyDictionary
@@ -128,24 +129,40 @@ class _Walk:
 
     def linf(self, name: str) -> Fraction:
         """From the l2 norm of the input to the largest entry of the value: never above the l2 constant."""
-        best = self.constants[name]
-        if name not in self.graph.nodes:
-            return best
-        node = self.graph.nodes[name]
+        wanted, stack = set[str](), [name]
+        while stack:
+            value = stack.pop()
+            if value in self.graph.nodes and value not in wanted:
+                wanted.add(value)
+                stack.extend(self._seen_through(self.graph.nodes[value]))
+        peaks = dict(self.constants)
+        for node in self.graph.nodes.values():
+            if node.name in wanted:
+                peaks[node.name] = _short(min(peaks[node.name], self._peak(node, peaks)))
+        return peaks[name]
+
+    def _seen_through(self, node: Node) -> tuple[str, ...]:
+        """The values whose largest entries bound those of a node."""
         match node.map:
-            case Affine(linear=Rearrange() | Pad() | Gather()):
-                return min(best, self.linf(node.inputs[0]))
-            case Affine(linear=linear):
-                return min(best, self.norm_of(linear, LOGITS).upper * self.constants[node.inputs[0]])
+            case Affine(linear=Rearrange() | Pad() | Gather()) | Pointwise() | Concatenation() | Extremum():
+                return node.inputs
+            case Sum() if node.name not in self.blocks:
+                return node.inputs
+        return ()
+
+    def _peak(self, node: Node, peaks: Mapping[str, Fraction]) -> Fraction:
+        """An upper bound of the l2 -> linf constant of a value, by those of the values before it."""
+        inputs = [peaks[name] for name in self._seen_through(node)]
+        match node.map:
             case Pointwise(slopes=slopes):
-                return min(best, max(map(abs, slopes)) * self.linf(node.inputs[0]))
+                return max(map(abs, slopes)) * inputs[0]
+            case Affine(linear=linear) if not inputs:
+                return self.norm_of(linear, LOGITS).upper * self.constants[node.inputs[0]]
             case Lipschitz(peak=peak) if peak is not None:
-                return min(best, peak * self.constants[node.inputs[0]])
-            case Concatenation() | Extremum():
-                return min(best, max(self.linf(i) for i in node.inputs))
-            case Sum() if name not in self.blocks:
-                return min(best, sum((self.linf(i) for i in node.inputs), Fraction(0)))
-        return best
+                return peak * self.constants[node.inputs[0]]
+            case Sum() if inputs:
+                return sum(inputs, Fraction(0))
+        return max(inputs, default=self.constants[node.name])
 
     def rule(self) -> str:
         """The rules that were used, counted; ``compose`` where there are several."""
