@@ -13,11 +13,11 @@ import numpy as np
 
 from lipverify.graph.intervals import enclose
 from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
-from lipverify.graph.windows import Windows, windows
+from lipverify.graph.windows import Windows, limited, windows
 from lipverify.maps import Enclosure, Separable
 from lipverify.read.program import Operation
 
-Rows = Sequence[Sequence[Fraction]]
+Pairs = Sequence[tuple[int, Fraction]]
 
 
 def pooling(axes: int):
@@ -77,8 +77,8 @@ def interpolation(axes: int):
         scales = given.get("scale_factors") or [given.get(f"scales_{a}", given.get("scales")) for a in "hw"[-axes:]]
         factors, total = [], Fraction(1)
         for axis, stated in zip(range(2, axes + 2), scales, strict=True):
-            rows = _interpolated(shape[axis], output[axis], given["align_corners"], stated)
-            matrix, scale = _matrix(rows)
+            pairs = _interpolated(shape[axis], output[axis], given["align_corners"], stated)
+            matrix, scale = _matrix(pairs, shape[axis])
             factors.append((axis, matrix))
             total *= scale
         value = scope.value(given.get("input", given.get("self")))
@@ -87,28 +87,36 @@ def interpolation(axes: int):
     return rule
 
 
-def _interpolated(n: int, m: int, corners: bool, stated: float | None) -> Rows:
-    """Rows of weights 1 - t, t on the entries around the position of every output, clamped to the first and the last."""
+def _interpolated(n: int, m: int, corners: bool, stated: float | None) -> Pairs:
+    """For every output its first entry and the weight t of the next one, 1 - t its own; clamped to the first and the last.
+
+    An axis that keeps its length is copied, whatever scale is stated for it: so does torch.
+    """
+    if n == m:
+        return [(o, Fraction(0)) for o in range(m)]
     if corners:
         step = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
         positions = [o * step for o in range(m)]
     else:
         step = 1 / Fraction(stated) if stated is not None and stated > 0 else Fraction(n, m)
         positions = [max(Fraction(0), (o + Fraction(1, 2)) * step - Fraction(1, 2)) for o in range(m)]
-    rows = []
-    for position in positions:
-        row = [Fraction(0)] * n
-        below = min(int(position), n - 1)
-        row[below] += 1 - (position - below)
-        row[min(below + 1, n - 1)] += position - below
-        rows.append(row)
-    return rows
+    return [(int(p), p - int(p)) if p < n - 1 else (n - 1, Fraction(0)) for p in positions]
 
 
-def _matrix(rows: Rows) -> tuple[Enclosure, Fraction]:
+def _matrix(pairs: Pairs, n: int) -> tuple[Enclosure, Fraction]:
     """A matrix of rationals as (integers, common divisor), or enclosed, where the divisor is too large."""
-    common = lcm(*(q.denominator for row in rows for q in row))
-    if common < 1 << 40 and max(abs(q * common) for row in rows for q in row) < 1 << 53:
-        return Enclosure(np.array([[float(q * common) for q in row] for row in rows])), Fraction(1, common)
-    nearest = np.array([[float(q) for q in row] for row in rows])
-    return enclose((np.nextafter(nearest, -np.inf), np.nextafter(nearest, np.inf))), Fraction(1)
+    limited(len(pairs), n)
+    common = lcm(*(t.denominator for _, t in pairs))
+    common = common if common < 1 << 40 else 1
+    rows, first = np.arange(len(pairs)), np.array([below for below, _ in pairs])
+    low, high = np.zeros((len(pairs), n)), np.zeros((len(pairs), n))
+    for end, toward in ((low, -1), (high, 1)):
+        end[rows, np.minimum(first + 1, n - 1)] = [_float(t * common, toward) for _, t in pairs]
+        end[rows, first] = [_float((1 - t) * common, toward) for _, t in pairs]
+    return enclose((low, high)), Fraction(1, common)
+
+
+def _float(number: Fraction, toward: int) -> float:
+    """The number in float64, rounded toward that side where it is rounded."""
+    nearest = float(number)
+    return nearest if (Fraction(nearest) - number) * toward >= 0 else float(np.nextafter(nearest, toward * np.inf))
