@@ -432,3 +432,18 @@ def test_the_largest_entry_of_many_sums_is_bounded_in_one_pass():
     claims = [{"layer": "", "bound": str(2**60), "norm": "l2->linf"}]
     report = lipverify.audit(Doubled().eval(), torch.ones(1, 2), claims=claims, verifiers=["spectral"])
     assert report.verdict is Verdict.PROVED
+
+
+def test_a_softplus_whose_jump_is_spelled_out_is_not_bounded(tmp_path):
+    """Just below 20 its slope is 1e-6, and at 20 it jumps by 2e-9: the ratio has no bound."""
+
+    class Steep(nn.Module):
+        def forward(self, x):
+            z = 2.0**-20 * x + (20 - 2.0**-19)
+            return torch.where(z > 20, z, torch.log1p(torch.exp(z)))
+
+    assert verdict(Steep(), "1e-5", torch.zeros(1, 1)) is not Verdict.PROVED
+    exported = torch.export.export(nn.Softplus().eval(), (torch.zeros(1, 1),)).run_decompositions()
+    torch.export.save(exported, tmp_path / "decomposed.pt2")
+    report = lipverify.audit(tmp_path / "decomposed.pt2", claims=[{"layer": "", "bound": "1"}], verifiers=FAST)
+    assert report.verdict is Verdict.UNSUPPORTED

@@ -1,8 +1,9 @@
 """The cross-check of the graph against the program: every lowering rule is distrusted, at every import.
 
-The weights are replaced by small integers and the program is lowered again. Then every map, by its own definition in
-numpy, and the ATen operations that it stands for, by torch, get the same small integers and must return equal numbers:
-exactly, because all products and sums are integers below 2^53, except where the map divides or is not piecewise linear.
+The weights are replaced by small multiples of 1/4 and the program is lowered again. Then every map, by its own definition
+in numpy, and the ATen operations that it stands for, by torch, get the same small multiples of 1/4 and must return equal
+numbers: exactly, because all products and sums are dyadic and small, except where the map divides or is not piecewise
+linear. Quarters, because integers would hide a truncation.
 What suits no such weights (chains of matrix products overflow on them, solves are singular) is compared on the program's
 own weights instead, to the rounding of float64.
 Activations are also probed at every breakpoint and on both sides of it, their slopes on a grid, and maps with a known
@@ -49,7 +50,7 @@ Nodes = Mapping[str, Node]
 
 
 def crosscheck(program: Program, nodes: Nodes) -> dict[str, str]:
-    """Compare every node with its operation on signed integers and, where roots or divisors need it, positive ones.
+    """Compare every node with its operation on signed quarters and, where roots or divisors need it, positive ones.
 
     What neither suits is compared on the program's own weights. There a difference may be the rounding of ill-conditioned
     weights: it is no error, and the node counts as not compared.
@@ -59,7 +60,7 @@ def crosscheck(program: Program, nodes: Nodes) -> dict[str, str]:
         from these.
 
     Raises:
-        CrossCheckError: where they differ on integers.
+        CrossCheckError: where they differ on quarters.
     """
     pending = {n for n, node in nodes.items() if not isinstance(node.map, Opaque) and not auxiliary(n)}
     for lowest in (-3, 1):
@@ -67,7 +68,7 @@ def crosscheck(program: Program, nodes: Nodes) -> dict[str, str]:
             return {}
         rng = np.random.default_rng(SEED)
         override = {
-            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape))).to(w.dtype)
+            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape)) / 4).to(w.dtype)
             for name, w in program.weights.items()
             if w.is_floating_point()
         }
@@ -77,7 +78,7 @@ def crosscheck(program: Program, nodes: Nodes) -> dict[str, str]:
     if pending:
         rng, own = np.random.default_rng(SEED), Weighted.of(program, nodes)
         pending = {n for n in nodes if n in pending and not _agrees(own, n, rng)}
-    return dict.fromkeys(pending, "its map could not be compared with it, neither on integer weights nor on its own")
+    return dict.fromkeys(pending, "its map could not be compared with it, neither on small weights nor on its own")
 
 
 def _agrees(own: Weighted, name: str, rng: np.random.Generator) -> bool:
@@ -124,13 +125,14 @@ def _leaves(nodes: Nodes, name: str) -> Iterator[tuple[str, Shape]]:
 
 
 def _inputs(nodes: Nodes, name: str, rng: np.random.Generator) -> Iterator[dict[str, Array]]:
-    """Integers other than 0, which would hide a column of weights; small ones where a constant is known, with its own
+    """Quarters other than 0, which would hide a column of weights; small ones where a constant is known, with its own
     probe; for activations the breakpoints and a grid as well."""
     map_ = nodes[name].map
-    inputs = {i: _integers(shape, 7, rng) for i, shape in _leaves(nodes, name)}
+    inputs = {i: _quarters(shape, 7, rng) for i, shape in _leaves(nodes, name)}
     if isinstance(map_, Lipschitz):
-        inputs = {i: rng.integers(-3, 4, size=x.shape).astype(np.float64) for i, x in inputs.items()}
-        probe_constant(name, map_, next(iter(inputs.values())))
+        inputs = {i: rng.integers(-3, 4, size=x.shape) / 4 for i, x in inputs.items()}
+        flat = np.concatenate([x.reshape(-1) for x in inputs.values()])  # a nested map acts on several values at once
+        probe_constant(name, map_, np.resize(flat, map_.input_shape))
     if not isinstance(map_, Pointwise):
         yield inputs
         return
@@ -140,8 +142,8 @@ def _inputs(nodes: Nodes, name: str, rng: np.random.Generator) -> Iterator[dict[
             yield inputs | {source: filled}
 
 
-def _integers(shape: Shape, largest: int, rng: np.random.Generator) -> Array:
-    return (rng.choice((-1, 1), size=shape) * rng.integers(1, largest + 1, size=shape)).astype(np.float64)
+def _quarters(shape: Shape, largest: int, rng: np.random.Generator) -> Array:
+    return rng.choice((-1, 1), size=shape) * rng.integers(1, largest + 1, size=shape) / 4
 
 
 def _check_pair(probe: Weighted, name: str, rng: np.random.Generator, rounding: float) -> None:
@@ -150,7 +152,7 @@ def _check_pair(probe: Weighted, name: str, rng: np.random.Generator, rounding: 
     both = None if before is None else pair(before.map, probe.nodes[name].map)
     if before is None or both is None:
         return
-    x = _integers(both.input_shape, 3, rng)
+    x = _quarters(both.input_shape, 3, rng)
     expected = probe.computed(name, {before.inputs[0]: x})
     if expected is not None:
         # A merged scaling is a product that rounds, summed over many taps.
@@ -165,7 +167,7 @@ def _same(name: str, target: str, found: Array, expected: Array, tolerance: floa
     allowed = tolerance * (1 + np.abs(expected).max(initial=0.0))
     if not difference.max(initial=0.0) <= allowed:
         raise CrossCheckError(
-            f"the graph differs from the program by {difference.max()} on integers",
+            f"the graph differs from the program by {difference.max()} on small numbers",
             where=f"{name} ({target})",
             why="a bug in lipverify: no bound is computed",
             step=REPORT,
@@ -198,4 +200,4 @@ def _own_tolerance(map_: Map, program: Program) -> float:
 
 
 def _coarse(program: Program) -> float:
-    return 4 * torch.finfo(program.dtype).eps
+    return max(4 * torch.finfo(program.dtype).eps, OWN)

@@ -40,7 +40,7 @@ class Weighted:
 
     def computed(self, name: str, inputs: Mapping[str, Array]) -> Array | None:
         """The value of that name by the operations between it and the values ``inputs``; None where one is missing."""
-        known = {**self.constants, **{source: torch.from_numpy(x) for source, x in inputs.items()}}
+        known = {**self.constants, **{source: torch.from_numpy(np.asarray(x)) for source, x in inputs.items()}}
         steps, stack = set[str](), [name]
         while stack:
             step = stack.pop()

@@ -24,9 +24,6 @@ def _clamped(low: Any, high: Any, x: Any) -> list[Any]:
     return [*forms, ("relu6", x)] if (low, high) == (0, 6) else forms
 
 
-_SOFTPLUS = ("where", ("gt", ("mul", X, A), B), X, ("div", ("log1p", ("exp", ("mul", X, A))), A))
-_SOFTPLUS_20 = ("where", ("gt", X, 20), X, ("log1p", ("exp", X)))
-
 FORMS: tuple[tuple[Any, str, dict[str, Any]], ...] = (
     (("mul", X, ("sigmoid", X)), "aten.silu.default", {}),
     (("mul", X, ("hardsigmoid", X)), "aten.hardswish.default", {}),
@@ -34,11 +31,10 @@ FORMS: tuple[tuple[Any, str, dict[str, Any]], ...] = (
     *((("mul", X, ("div", six, 6)), "aten.hardswish.default", {}) for six in _clamped(0, 6, ("add", X, 3))),
     *((("div", six, 6), "aten.hardsigmoid.default", {}) for six in _clamped(0, 6, ("add", X, 3))),
     (("sub", ("minimum", 0, X), ("log1p", ("exp", ("neg", ("abs", X))))), "aten.log_sigmoid.default", {}),
-    (_SOFTPLUS, "aten.softplus.default", {"beta": A, "threshold": B}),
     (("log1p", ("exp", X)), "aten.softplus.default", {"beta": 1, "threshold": inf}),
     *(
         (("mul", X, ("tanh", inner)), "aten.mish.default", {})
-        for inner in (_SOFTPLUS_20, ("softplus", X), ("softplus", X, 1, 20), ("log1p", ("exp", X)))
+        for inner in (("softplus", X), ("softplus", X, 1, 20), ("log1p", ("exp", X)))
     ),
     (("where", ("gt", X, 0), X, ("mul", ("expm1", ("div", X, A)), A)), "aten.celu.default", {"alpha": A}),
     (("where", ("gt", X, 0), X, ("mul", W, X)), "aten._prelu_kernel.default", {"weight": W}),
@@ -52,8 +48,8 @@ FORMS: tuple[tuple[Any, str, dict[str, Any]], ...] = (
     (("div", X, ("add", ("abs", X), 1)), "softsign", {}),
     (("sub", X, ("tanh", X)), "tanhshrink", {}),
 )
-"""(form, the operation or activation that it is, its arguments). mish: where softplus jumps, at 20, its own jump is below
-20 (1 - tanh(20)) and half a unit in the last place of 20 in every dtype; so both of its forms are one function."""
+"""(form, the operation or activation that it is, its arguments). Softplus and mish with their threshold spelled out, by a
+comparison and a choice, are not among them: that function jumps, and has no Lipschitz constant."""
 
 COMMUTATIVE = ("mul", "add", "minimum")
 HEADS = frozenset(form[0] for form, _, _ in FORMS)

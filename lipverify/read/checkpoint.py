@@ -24,6 +24,7 @@ RESAVE = "Save its state dict with this torch: torch.save(model.state_dict(), 'm
 MAX_PICKLE = 1 << 26
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params")
 """Where training scripts put the state dict beside the state of the optimizer and the like."""
+ORDERED = Name("collections", "OrderedDict")
 STORAGES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -104,10 +105,15 @@ def _whole(archive: Archive, top: Any) -> ReadError:
 def _mapping(value: Any) -> dict[str, Any] | None:
     """The items of a dict or OrderedDict whose keys are text."""
     if isinstance(value, Call):
-        if value.function != Name("collections", "OrderedDict") or value.arguments != ():
+        if value.function != ORDERED or value.arguments != () or not _only_metadata(value.state):
             return None
         value = value.items
     return value if type(value) is dict and all(isinstance(key, str) for key in value) else None
+
+
+def _only_metadata(state: Any) -> bool:
+    """Whether it is what ``nn.Module.state_dict`` adds to the mapping that it returns: versions of modules."""
+    return state is None or (type(state) is dict and set(state) <= {"_metadata"})
 
 
 def _is_tensor(value: Any) -> bool:
@@ -120,7 +126,12 @@ def _is_state(entries: Mapping[str, Any]) -> bool:
 
 def _tensor(archive: Archive, name: str, value: Any, views: Views, dtypes: dict[str, torch.dtype]) -> torch.Tensor:
     match value:
-        case Call(Name("torch._utils", "_rebuild_parameter"), (Call() as inner, bool(), _)):
+        case Call(
+            Name("torch._utils", "_rebuild_parameter"),
+            (Call(Name("torch._utils", "_rebuild_tensor_v2")) as inner, bool(), hooks),
+            items,
+            None,
+        ) if not items and _no_hooks(hooks):
             return _tensor(archive, name, inner, views, dtypes)
         case Call(
             Name("torch._utils", "_rebuild_tensor_v2"),
@@ -129,11 +140,20 @@ def _tensor(archive: Archive, name: str, value: Any, views: Views, dtypes: dict[
                 int(offset),
                 sizes,
                 strides,
-                *_,
+                bool(),
+                hooks,
+                *metadata,
             ),
             items,
-            False,
-        ) if not items and storage in STORAGES and _KEY.fullmatch(key) and _naturals(offset, count, sizes, strides):
+            None,
+        ) if (
+            not items
+            and _no_hooks(hooks)
+            and metadata in ([], [None], [{}])
+            and storage in STORAGES
+            and _KEY.fullmatch(key)
+            and _naturals(offset, count, sizes, strides)
+        ):
             dtype = STORAGES[storage]
         case _:
             what = value.function if isinstance(value, Call) else type(value).__name__
@@ -148,6 +168,10 @@ def _tensor(archive: Archive, name: str, value: Any, views: Views, dtypes: dict[
         why = f"{count} entries of {dtype} are {count * dtype.itemsize} bytes; {quoted(entry)} has {stored}"
         raise archive.refuse(f"the storage of {quoted(name)} is not what it says", why=why, step=RESAVE)
     return views.tensor(name, key, dtype, tuple(sizes), tuple(strides), offset)
+
+
+def _no_hooks(hooks: Any) -> bool:
+    return isinstance(hooks, Call) and _mapping(hooks) == {} and hooks.state is None
 
 
 def _naturals(offset: Any, count: Any, sizes: Any, strides: Any) -> bool:

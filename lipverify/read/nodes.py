@@ -22,6 +22,7 @@ _MEMORY_FORMATS = {
     3: torch.channels_last_3d,
     4: torch.preserve_format,
 }
+_POSITIONAL, _KEYWORD = 1, 2
 _PLACEMENT = ("device", "layout", "pin_memory", "non_blocking")
 """Arguments that say where a value lives, not what it is; programs leave them out."""
 OUTSIDE_TRAINING: dict[str, tuple[dict[str, Any], ...]] = {
@@ -151,7 +152,11 @@ def _arguments(
             contiguous = False
         elif parameter.name not in _PLACEMENT:
             value = argument(archive, given[parameter.name]["arg"], f"{quoted(parameter.name)} of {where}")
-            if contiguous and not parameter.kwarg_only and given[parameter.name].get("kind") != 2:
+            kind = given[parameter.name].get("kind")
+            if kind == _POSITIONAL and (parameter.kwarg_only or not contiguous):
+                why = "torch would take it for another argument"
+                raise archive.refuse(f"{where} has a positional argument behind a gap", why=why, step=RESAVE)
+            if contiguous and not parameter.kwarg_only and kind != _KEYWORD:
                 args.append(value)
             else:
                 kwargs[parameter.name] = value

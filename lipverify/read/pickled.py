@@ -33,12 +33,12 @@ class Name:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """What a pickle would call, and what it would put into the outcome."""
+    """What a pickle would call, what it would put into the outcome, and the state that it would give it."""
 
-    function: Any
+    function: Name
     arguments: Any
     items: dict[Any, Any] = field(default_factory=dict)
-    extended: bool = False
+    state: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,14 +139,16 @@ def _global(stack: list[Any], argument: Any) -> None:
 
 def _call(stack: list[Any], _: Any) -> None:
     arguments, function = _pop(stack), _pop(stack)
+    if not isinstance(function, Name):
+        raise NotInert("it calls what is no name")
     stack.append(Call(function, arguments))
 
 
 def _build(stack: list[Any], _: Any) -> None:
-    _pop(stack)
-    if not isinstance(stack[-1], Call):
-        raise NotInert("it extends something that it did not make")
-    stack[-1].extended = True
+    state = _pop(stack)
+    if not isinstance(stack[-1], Call) or stack[-1].state is not None or state is None:
+        raise NotInert("it gives a state to something that it did not make, or twice")
+    stack[-1].state = state
 
 
 def _insert(target: Any, pairs: list[Any]) -> None:

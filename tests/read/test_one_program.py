@@ -262,3 +262,9 @@ def test_torch_logs_nothing_about_odd_arguments(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="torch._subclasses.fake_tensor"):
         refused(spoil(tmp_path / "m.pt2", change), "does not run")
     assert not [r for r in caplog.records if r.name == logger.name] and not logger.disabled
+
+
+def test_a_positional_argument_behind_a_gap_is_refused(tmp_path):
+    """torch would close the gap: elu(x, 0.25) has alpha = 0.25 and slope 1, elu(x, scale=0.25) slope 1/4."""
+    elu = ("o", "elu.default", {"self": value("relu"), "scale": {"as_float": 0.25}})
+    refused(extended(tmp_path / "m.pt2", elu), "behind a gap")
