@@ -31,7 +31,7 @@ from lipverify.rigor.dense import dense_norm, orthogonal_square, row_norm, row_s
 from lipverify.rigor.enclosure import NormEnclosure
 from lipverify.rigor.probe import machine
 from lipverify.rigor.reductions import checked, largest_magnitude
-from lipverify.rigor.rounding import sqrt_down, sqrt_up
+from lipverify.rigor.rounding import round_down, round_up, sqrt_down, sqrt_up
 
 
 def norm(linear_map, norms: NormPair = L2, *, tight: bool = False) -> NormEnclosure:
@@ -188,7 +188,26 @@ def _(linear_map: Diagonal) -> NormEnclosure:
     found = NormEnclosure(largest, largest, "largest entry", Rigor.EXACT, _unit(linear_map.input_shape, index))
     if linear_map.factor.radius is None:
         return found
-    return found.widened(largest_magnitude(checked(linear_map.factor.radius, "radius of a diagonal map")))
+    radius = checked(linear_map.factor.radius, "radius of a diagonal map")
+    lower, upper = _largest_entry(np.abs(factor), radius)
+    return replace(found, lower=lower, upper=upper, rigor=Rigor.RIGOROUS)
+
+
+FLUSHED = Fraction(1, 1 << 1020)
+"""More than a sum of two floats loses where the processor takes subnormals for zeros."""
+
+
+def _largest_entry(magnitude: Array, radius: Array) -> tuple[Fraction, Fraction]:
+    """max (magnitude - radius), or 0, and max (magnitude + radius), rounded outward; exact where radii are zero."""
+    known = radius.view(np.uint64) == 0
+    exact, beyond = largest_magnitude(magnitude[known]), magnitude[~known]
+    if not beyond.size:
+        return exact, exact
+    with np.errstate(over="ignore"):
+        least = np.nextafter(beyond - radius[~known], -np.inf).clip(0)
+        most = checked(np.nextafter(beyond + radius[~known], np.inf), "entry of a diagonal map")
+    lower, upper = largest_magnitude(least) - FLUSHED, largest_magnitude(most) + FLUSHED
+    return max(exact, round_down(lower)), max(exact, round_up(upper))
 
 
 @linf_norm.register

@@ -166,3 +166,13 @@ def test_what_is_not_covered_is_refused():
 def test_an_empty_enclosure_cannot_be_made():
     with pytest.raises(Contradiction, match="above"):
         NormEnclosure(Fraction(2), Fraction(1), "test")
+
+
+def test_the_norm_of_an_enclosed_diagonal_is_that_of_its_largest_entry_and_not_of_the_largest_radius():
+    found = norm(Diagonal(Enclosure(np.array([4.0, 0.5]), np.array([0.0, 0.25])), (2,)))
+    assert found.lower == found.upper == 4
+    found = norm(Diagonal(Enclosure(np.array([-4.0, 0.5]), np.array([2.0**-60, 3.0])), (2,)))
+    assert 4 - Fraction(1, 2**49) <= found.lower <= 4 - Fraction(1, 2**60)
+    assert 4 + Fraction(1, 2**60) <= found.upper <= 4 + Fraction(1, 2**49)
+    tiny = norm(Diagonal(Enclosure(np.array(2.0**-1074), np.array(2.0**-1074)), (2,)))
+    assert tiny.lower == 0 and tiny.upper >= Fraction(1, 2**1073)
