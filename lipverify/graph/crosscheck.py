@@ -68,7 +68,7 @@ def crosscheck(program: Program, nodes: Nodes) -> dict[str, str]:
             return {}
         rng = np.random.default_rng(SEED)
         override = {
-            name: torch.from_numpy(rng.integers(lowest, 4, size=tuple(w.shape)) / 4).to(w.dtype)
+            name: torch.from_numpy(np.asarray(rng.integers(lowest, 4, size=tuple(w.shape)) / 4)).to(w.dtype)
             for name, w in program.weights.items()
             if w.is_floating_point()
         }
@@ -130,7 +130,7 @@ def _inputs(nodes: Nodes, name: str, rng: np.random.Generator) -> Iterator[dict[
     map_ = nodes[name].map
     inputs = {i: _quarters(shape, 7, rng) for i, shape in _leaves(nodes, name)}
     if isinstance(map_, Lipschitz):
-        inputs = {i: rng.integers(-3, 4, size=x.shape) / 4 for i, x in inputs.items()}
+        inputs = {i: np.asarray(rng.integers(-3, 4, size=x.shape) / 4) for i, x in inputs.items()}
         flat = np.concatenate([x.reshape(-1) for x in inputs.values()])  # a nested map acts on several values at once
         probe_constant(name, map_, np.resize(flat, map_.input_shape))
     if not isinstance(map_, Pointwise):
@@ -143,7 +143,7 @@ def _inputs(nodes: Nodes, name: str, rng: np.random.Generator) -> Iterator[dict[
 
 
 def _quarters(shape: Shape, largest: int, rng: np.random.Generator) -> Array:
-    return rng.choice((-1, 1), size=shape) * rng.integers(1, largest + 1, size=shape) / 4
+    return np.asarray(rng.choice((-1, 1), size=shape) * rng.integers(1, largest + 1, size=shape) / 4)
 
 
 def _check_pair(probe: Weighted, name: str, rng: np.random.Generator, rounding: float) -> None:

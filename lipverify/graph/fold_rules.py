@@ -101,6 +101,12 @@ def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -
     return _reduced(x, found, dim, keepdim)
 
 
+def _weight_norm(direction: Any, magnitude: Any, dim: int = 0) -> Numbers:
+    """g v / |v|, the norm over all axes but ``dim``; over all of them for -1."""
+    axes = [axis for axis in range(len(direction.shape)) if dim == -1 or axis != dim % len(direction.shape)]
+    return direction * (magnitude / _vector_norm(direction, 2, axes, True))
+
+
 def _power(x: Any, exponent: Any) -> Numbers:
     """Integer powers by products, 2^-k by square roots, negative ones by the reciprocal."""
     e = Fraction(exponent)
@@ -129,8 +135,9 @@ REDUCTIONS: dict[str, Callable[..., Numbers]] = {
     "aten.norm.Scalar": lambda x, p=2: _vector_norm(x, p),
     "aten.norm.ScalarOpt_dim": _vector_norm,
     "aten.pow.Tensor_Scalar": _power,
+    "aten._weight_norm.default": _weight_norm,
 }
-"""ATen operation -> its rule on one array; all other arguments are Python's."""
+"""ATen operation -> its rule on whole arrays; all other arguments are Python's."""
 
 
 COPIES: dict[str, tuple[int, ...]] = {

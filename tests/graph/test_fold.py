@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
+import lipverify
 from lipverify.graph import arb
 from lipverify.graph.fold import fold
 from lipverify.graph.intervals import Interval, NotFoldable, enclose, exactly
@@ -210,3 +211,14 @@ def test_a_singular_equation_is_refused():
     weights = {"a": torch.zeros(2, 2), "b": torch.eye(2)}
     _, refused = fold(program(weights, Operation("y", "aten.linalg_solve.default", (Ref("a"), Ref("b")))))
     assert "singular" in refused["y"]
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_norm_folds_live_and_from_a_file(tmp_path, dim):
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3), dim=dim)
+    model = nn.Sequential(layer).eval()
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 4),)), tmp_path / "m.pt2")
+    live = lipverify.audit(model, torch.zeros(1, 4), verifiers=["spectral"]).regions[0]
+    stored = lipverify.audit(tmp_path / "m.pt2", verifiers=["spectral"]).regions[0]
+    truth = float(torch.linalg.matrix_norm(layer.weight.double(), 2))
+    assert abs(float(stored.upper) - truth) < 1e-6 * truth and abs(stored.upper - live.upper) < 1e-12
