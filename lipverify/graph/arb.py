@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lipverify.graph.intervals import Interval, NotFoldable, interval
+from lipverify.graph.intervals import Interval, NotFoldable
 from lipverify.maps import Enclosure
 
 PRECISION = 192
@@ -164,9 +164,6 @@ class Balls:
         gaps = [(x - m).abs_upper() for x, m in zip(flat, middle, strict=True)]
         radius = np.array([0.0 if gap == 0 else float(gap) * (1 + 2.0**-40) + 2.0**-1060 for gap in gaps])
         return Enclosure(np.array(middle).reshape(self.shape), radius.reshape(self.shape) if radius.any() else None)
-
-    def interval(self) -> Interval:
-        return interval(self.enclosure())
 
 
 def from_matrices(found: Sequence[Any], batch: tuple[int, ...]) -> Balls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lipverify.maps import Map, Opaque, Shape
+from lipverify.maps import Map, Shape
 from lipverify.read.program import Program
 
 
@@ -37,11 +37,6 @@ class LayerGraph:
     @property
     def output_shape(self) -> Shape:
         return self.nodes[self.output].map.output_shape if self.output in self.nodes else self.input_shape
-
-    @property
-    def opaque(self) -> tuple[Opaque, ...]:
-        """The operations outside the vocabulary."""
-        return tuple(node.map for node in self.nodes.values() if isinstance(node.map, Opaque))
 
 
 @dataclass(frozen=True, slots=True)

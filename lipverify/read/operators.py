@@ -52,7 +52,7 @@ where.ScalarSelf where.self
 """
 
 # empty.memory_format is here because circular padding decomposes into it and slice_scatter: without it no such export
-# could be read. Its memory is uninitialised, so nothing folds it, encloses it or has a rule for it (a test holds this).
+# could be read. Its memory is uninitialised: a copy that overwrites all of it is followed, and what reads it is refused.
 # Never here: operators that write (*_, set_, out=), draw (rand*, bernoulli) or open files (from_file). Those that do so in
 # training only (dropout, batch norm) are read with the arguments of evaluation: nodes.py.
 ALLOWED = frozenset(f"aten.{name}.default" for name in _DEFAULT.split()) | frozenset(

@@ -149,11 +149,6 @@ class BallMatrix:
                 radius = radius + np.abs(midpoint) * (3 * _EPS)
             return BallMatrix(midpoint, _upward(radius, 8) + _largest(rows) * _largest(columns) * 2.0**-1000)
 
-    def symmetrised(self) -> BallMatrix:
-        """Members' symmetric parts (X + X^T) / 2: for square balls known to hold a symmetric matrix."""
-        both = self + self.T
-        return BallMatrix(both.midpoint / 2, both.radius / 2 + _TINY)
-
     def norm_error(self) -> Fraction:
         """An upper bound of ||X - midpoint||_2 over all members X."""
         return matrix_norm_up(self.radius)

@@ -19,7 +19,7 @@ from lipverify.rigor.unrolled import unrolled
 def matrix(linear) -> BallMatrix:
     """The matrix (size of the output, size of the input) of a linear map between flattened arrays.
 
-    Holds the matrix of every map of the enclosure. Exact but for average pooling whose window is no power of two.
+    Holds the matrix of every map of the enclosure. Exact where the map is exact and its scale is a float64.
 
     Raises:
         TypeError: for a map without a matrix here; names its type.

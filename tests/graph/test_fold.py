@@ -176,13 +176,6 @@ REFUSED = {
         {"dtype": torch.float32},
         "round",
     ),
-    "integers that wrap": (
-        {"w": torch.tensor([100], dtype=torch.int8)},
-        "aten.mul.Tensor",
-        (Ref("w"), Ref("w")),
-        {},
-        "hold",
-    ),
     "undecided": ({"w": torch.tensor([0.1])}, "aten.gt.Scalar", (Ref("w"), 0.1), {}, "turn"),
     "memory": ({"w": torch.ones(2)}, "aten.empty.memory_format", ((2,),), {}, "aten.empty"),
     "unknown": ({"w": torch.ones(2)}, "aten.erf.default", (Ref("w"),), {}, "aten.erf"),
