@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from lipverify.graph.scope import NotLowered, per_axis
 from lipverify.maps import Shape
 
-
 MATRIX = 1 << 24
 """Entries of a matrix along one axis beyond which it is refused rather than built."""
 
@@ -26,7 +25,9 @@ def limited(rows: int, columns: int) -> None:
         NotLowered: where a matrix of that many rows and columns is too large to build.
     """
     if rows * columns > MATRIX:
-        raise NotLowered(f"a matrix of {rows} x {columns} along one axis, more than the {MATRIX} entries that are built")
+        raise NotLowered(
+            f"a matrix of {rows} x {columns} along one axis, more than the {MATRIX} entries that are built"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

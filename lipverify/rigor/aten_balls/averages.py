@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
-from lipverify.rigor.aten_balls.ball import Ball, NotEnclosed, bilinear, constant, linear_in
+from lipverify.rigor.aten_balls.ball import Ball, NotEnclosed, bilinear, constant, exact, linear_in
 from lipverify.rigor.aten_balls.products import matmul
 
 aten = torch.ops.aten
+MATRIX = 1 << 24
+"""Entries of the matrix along one axis beyond which interpolation is refused."""
 Weights = Callable[[Fraction], list[tuple[int, Fraction]]]
 """Position -> the (index, weight) pairs that an interpolated value sums."""
 
@@ -77,7 +79,7 @@ def interpolate(x: Ball, sides: Sequence[int], align: bool, scales: Sequence[flo
     """Interpolation along the last axes: one matrix an axis, its entries rational, each then rounded once.
 
     Output i reads the input around position i (n - 1) / (m - 1) with aligned corners, else (i + 1/2) q - 1/2 with q = n / m,
-    or 1 / scale where a scale is stated.
+    or 1 / scale where a scale is stated; but linear interpolation copies an axis that keeps its length, whatever its scale.
     """
     rank = x.midpoint.ndim
     for axis, m, scale in zip(range(rank - len(sides), rank), sides, scales, strict=True):
@@ -89,6 +91,10 @@ def interpolate(x: Ball, sides: Sequence[int], align: bool, scales: Sequence[flo
 
 
 def _rows(n: int, m: int, align: bool, scale: float | None, weights: Weights) -> Ball:
+    if n * m > MATRIX:
+        raise NotEnclosed(f"interpolation from {n} to {m} entries, a matrix of more than {MATRIX}")
+    if n == m and (align or weights is linear_weights):
+        return exact(torch.eye(n, dtype=torch.float64))
     if align:
         ratio = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
     else:

@@ -6,6 +6,7 @@ They act on midpoints and on radii alike: torch's own operator is run on both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -57,6 +58,31 @@ def copied(target: str) -> Callable[..., Any]:
     return rule
 
 
+def nearest(target: str) -> Callable[..., Ball]:
+    """The rule of nearest interpolation, whose kernels round the position of a source in float32 or in float64.
+
+    Raises:
+        NotEnclosed: where the two copy other entries, or an image is too large to count in float32.
+    """
+    operator, rule = aten(target), copied(target)
+
+    def agreed(x: Ball, *settings: Any) -> Ball:
+        channels, *image = x.midpoint.shape[1:]
+        if prod(image) > 1 << 24:
+            raise NotEnclosed(f"nearest interpolation of {prod(image)} entries, more than float32 counts")
+        count = (
+            torch.arange(prod(image), dtype=torch.float64).reshape(1, 1, *image).repeat(1, channels, *[1] * len(image))
+        )
+        layouts = [torch.contiguous_format, *([torch.channels_last] if len(image) == 2 else [])]
+        kinds = [(dtype, layout) for dtype in (torch.float64, torch.float32) for layout in layouts]
+        found = [operator(count.to(dtype).contiguous(memory_format=layout), *settings) for dtype, layout in kinds]
+        if any(not torch.equal(found[0], other.double()) for other in found):
+            raise NotEnclosed("which entries nearest interpolation copies here depends on the precision of the machine")
+        return rule(x, *settings)
+
+    return agreed
+
+
 def _side(arg: Any, side: int) -> Any:
     """The midpoint (0) or the radius (1) of every ball in an argument; index tensors and numbers as they are."""
     if isinstance(arg, Ball):
@@ -86,6 +112,7 @@ def shuffled(x: Ball, groups: int) -> Ball:
 
 RULES: Mapping[str, Callable[..., Any]] = {
     **{target: copied(target) for target in COPIES},
+    **{target: nearest(target) for target in COPIES if "upsample" in target},
     "aten.pad.default": pad,
     "aten.constant_pad_nd.default": constant_pad,
     "aten.channel_shuffle.default": shuffled,
