@@ -38,6 +38,18 @@ class Example:
         args, kwargs = pytree.tree_map_only(torch.Tensor, lambda t: t.detach().clone(), (self.args, self.kwargs))
         return Example(args, kwargs)
 
+    def random(self) -> Example:
+        """Normal numbers of the same shapes and dtypes, the same ones every time; what is no real number stays."""
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(t: torch.Tensor) -> torch.Tensor:
+            if not t.is_floating_point():
+                return t
+            return torch.randn(t.shape, generator=generator, dtype=torch.float64, device="cpu").to(t)
+
+        args, kwargs = pytree.tree_map_only(torch.Tensor, draw, (self.args, self.kwargs))
+        return Example(args, kwargs)
+
 
 def as_example(example: Any) -> Example:
     """A tensor is the only argument, a tuple or list all of them, a mapping the keyword arguments."""

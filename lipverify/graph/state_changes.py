@@ -28,12 +28,20 @@ class TraceError(LipverifyError):
 
 @contextmanager
 def restored(model: nn.Module) -> Iterator[None]:
-    """Puts the parameters and buffers of ``model`` back to what they were, where a call changes them."""
+    """Puts the parameters and buffers of ``model`` back to what they were, where a call changes or replaces them."""
+    tables: list[dict[str, Any]] = [
+        table for module in model.modules() for table in (module._parameters, module._buffers)
+    ]
+    held = [dict(table) for table in tables]
     state = [t for t in (*model.parameters(), *model.buffers()) if not is_lazy(t)]
     before = [t.detach().clone() for t in state]
     try:
         yield
     finally:
+        for table, had in zip(tables, held, strict=True):
+            if list(table) != list(had) or any(table[name] is not tensor for name, tensor in had.items()):
+                table.clear()
+                table.update(had)
         with torch.no_grad():
             for tensor, was in zip(state, before, strict=True):
                 if tensor.shape != was.shape:

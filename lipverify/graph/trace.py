@@ -14,10 +14,11 @@ from torch import nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from lipverify.errors import quoted
+from lipverify.graph.agreement import agree, called
 from lipverify.graph.fold_matrices import WHOLE
 from lipverify.graph.rules import RULES
 from lipverify.graph.signature import Example, as_example, places, plain_outputs
-from lipverify.graph.state_changes import CHANGES, TraceError, changed, restored, stores_as_copies
+from lipverify.graph.state_changes import CHANGES, TraceError, changed, stores_as_copies
 from lipverify.read.calls import name_calls, source_line
 from lipverify.read.operators import ASSERTIONS
 from lipverify.read.program import Operation, Program, Ref, check_weights
@@ -38,11 +39,12 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
         example: one input with its batch axis; or a tuple of the model's arguments, or a mapping of its keyword arguments:
             tensors, containers of them, None and Python values, which become part of the program. Only shapes and dtypes
             of tensors matter, and at least one is floating point.
-        run: call the model once first, which says more of what goes wrong; a stranger's model may be too large for that.
+        run: call the model, once before (which says more of what goes wrong) and twice after, and compare it with the
+            program (:mod:`~lipverify.graph.agreement`); a stranger's model may be too large for that.
 
     Raises:
         TraceError: training mode, an unsuitable example, weights that are not finite, or whatever torch.export refuses
-            (control flow that depends on values, effects), or state that remembers inputs.
+            (control flow that depends on values, effects), state that remembers inputs, or a program that is not the model.
     """
     given = as_example(example)
     _check_example(given)
@@ -54,8 +56,7 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
             why="dropout and batch statistics make another function of it",
             step="Call model.eval() first.",
         )
-    if run:
-        _check_runs(model, given)
+    first = called(model, given) if run else []
     table = torch.export.default_decompositions()
     for operator in [operator for operator in table if _target(operator) in RULES.keys() | WHOLE]:
         del table[operator]
@@ -65,7 +66,7 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
             exported = torch.export.export(model, given.args, given.kwargs, strict=False).run_decompositions(table)
     except TraceError:
         raise
-    except Exception as error:  # torch.export raises many types, some of them private
+    except (Exception, SystemExit) as error:  # torch.export raises many types, the model's own code any
         raise TraceError(
             f"torch.export cannot trace {type(model).__name__}",
             where=f"input shape {given.shapes}",
@@ -74,6 +75,8 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
         ) from error
     program = _program(exported)
     check_weights(program)
+    if run:
+        agree(model, program, exported, given, first)
     return program
 
 
@@ -112,20 +115,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _check_runs(model: nn.Module, example: Example) -> None:
-    fresh = example.copy()
-    try:
-        with torch.no_grad(), restored(model), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model(*fresh.args, **fresh.kwargs)
-    except Exception as error:  # the model's own code may raise anything
-        raise TraceError(
-            f"the model itself fails on an input of shape {example.shapes}",
-            why=f"{type(error).__name__}: {quoted(error, 300)}",
-            step="Pass inputs as the model takes them, batch axis first; a tuple of them where it takes several.",
-        ) from error
 
 
 def _program(exported: torch.export.ExportedProgram) -> Program:
