@@ -25,6 +25,7 @@ from orthogonium.layers import residual  # noqa: E402
 from orthogonium.layers.conv.adaptiveSOC.fast_skew_ortho_conv import FastSOC  # noqa: E402
 from orthogonium.layers.conv.AOL.aol import AOLConv2D  # noqa: E402
 from orthogonium.layers.conv.SLL.sll_layer import SDPBasedLipschitzDense, SDPBasedLipschitzResBlock  # noqa: E402
+from orthogonium.layers.custom_activations import HouseHolder_Order_2  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -87,11 +88,11 @@ MODELS = {
         IMAGE,
     ),
     "orthogonium householder": (lambda: layers.HouseHolder(4), IMAGE),
+    "orthogonium householder of order 2": (lambda: HouseHolder_Order_2(4), IMAGE),
 }
 REFUSED = {
     "torchlip length pooled": "aten.pow",
-    "torchlip householder": "aten.le",
-    "orthogonium householder": "aten.le",
+    "orthogonium householder of order 2": "aten.atan2",
 }
 """Models that get no bound, and the operation that is named."""
 

@@ -78,6 +78,23 @@ KERNEL, TAPS = _w(3, 2, 3, 3), _w(3, 2, 3)
 PICK = torch.tensor([0, 2])
 STATISTICS = (_w(2), _w(2), _w(2), _w(2))
 
+FIRST, SECOND, ANGLES, HALVES = (Ref(str(i)) for i in range(4))
+HOUSEHOLDER = (
+    *(("slice.Tensor", (X, 1, start, start + 2)) for start in (0, 2)),
+    ("unsqueeze", (torch.full((2,), 0.75), 0)),
+    ("mul.Tensor", (ANGLES, 0.5)),
+    *((function, (angle,)) for angle in (HALVES, ANGLES) for function in ("sin", "cos")),
+    *(("mul.Tensor", (x, Ref(factor))) for x, factor in ((FIRST, "4"), (SECOND, "5"))),
+    *(("mul.Tensor", (x, Ref(factor))) for x, factor in ((FIRST, "7"), (SECOND, "6"), (FIRST, "6"), (SECOND, "7"))),
+    ("sub.Tensor", (Ref("8"), Ref("9"))),
+    ("add.Tensor", (Ref("10"), Ref("11"))),
+    ("sub.Tensor", (Ref("12"), Ref("13"))),
+    ("le.Scalar", (Ref("14"), 0)),
+    *(("where.self", (Ref("17"), x, Ref(turned))) for x, turned in ((FIRST, "15"), (SECOND, "16"))),
+    ("cat", ((Ref("18"), Ref("19")), 1)),
+)
+"""Of order 1, with two angles."""
+
 EXAMPLES: tuple[Example, ...] = (
     *_of("linear", ROW, X, _w(3, 4)),
     *_of("mm matmul", ROW, X, _w(4, 3)),
@@ -181,6 +198,7 @@ EXAMPLES: tuple[Example, ...] = (
     *_of("clamp_max", ROW, X, 1),
     _in("softsign", ROW, ("abs", (X,)), ("add.Tensor", (Ref("0"), 1)), ("div.Tensor", (X, Ref("1")))),
     _in("tanhshrink", ROW, ("tanh", (X,)), ("sub.Tensor", (X, Ref("0")))),
+    _in("householder", ROW, *HOUSEHOLDER),
     # refused: no constant on the whole space, or none known here
     *_of("exp expm1 exp2 square sqrt rsqrt reciprocal log log2 log10 log1p sinh cosh tan asin acos atanh acosh", ROW),
     *_of("logit hardshrink sign sgn floor ceil round trunc frac", ROW),

@@ -10,6 +10,7 @@ from functools import partial
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.graph.fold import fold
+from lipverify.graph.householder import householder
 from lipverify.graph.intervals import NotFoldable
 from lipverify.graph.layer_graph import Node
 from lipverify.graph.patterns import recognised
@@ -111,7 +112,7 @@ def _opaque(op: Operation, reason: str, scope: Scope, refused: Mapping[str, str]
 def _rule(op: Operation, scope: Scope) -> tuple[Operation, Rule | None]:
     """The rule of an operation, and the operation that it is a rule of: of a getitem the one that it takes a result of."""
     if op.target != "getitem":
-        known = recognised(op, scope) or op
+        known = recognised(op, scope) or householder(op, scope) or op
         return known, RULES.get(known.target)
     source, index = op.args
     producer = scope.operations[source.name]

@@ -8,6 +8,7 @@ from lipverify.graph import averages, maxima
 from lipverify.graph.activations import ACTIVATIONS, activation
 from lipverify.graph.convolutions import convolution
 from lipverify.graph.copies import copies, evaluated, kept, pad, permutation, several
+from lipverify.graph.householder import reflection
 from lipverify.graph.normalisation import (
     euclidean,
     instance,
@@ -109,6 +110,7 @@ RULES: dict[str, Rule] = {
     **_each(euclidean, "linalg_vector_norm norm.ScalarOpt_dim"),
     # activations
     **dict.fromkeys(ACTIVATIONS, activation),
+    "householder": reflection,
     **dict.fromkeys(REFUSED, _refusal),
 }
 """ATen operation -> its lowering rule."""

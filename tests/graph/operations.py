@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.networks import ConvBlock, DenseBlock, Lambda
+from tests.zoo.constrained import Householder
 
 torch.manual_seed(1)
 IMAGE = torch.zeros(1, 2, 5, 6)
@@ -153,6 +154,7 @@ JOINT = {
     "maximum": (of(lambda x: torch.maximum(x[:, :3], x[:, 3:])), VECTOR),
     "minimum with a constant": (Lambda(lambda x, w: torch.minimum(x, w), torch.randn(6)), VECTOR),
     "maxmin": (of(lambda x: torch.cat([torch.maximum(*x.chunk(2, 1)), torch.minimum(*x.chunk(2, 1))], 1)), VECTOR),
+    "householder": (Householder(3), VECTOR),
     "maxmin over an axis": (of(lambda x: torch.cat([x.view(1, 3, 2).max(2)[0], x.view(1, 3, 2).min(2)[0]], 1)), VECTOR),
     "groupsort": (of(lambda x: x.view(1, 2, 3).sort(2)[0].flatten(1)), VECTOR),
     "sum, one broadcast": (of(lambda x: x + x[:, :1]), VECTOR),

@@ -129,7 +129,7 @@ NETWORKS = {
     "maxmin on images": Network(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), MaxMin(), nn.Conv2d(4, 1, 2)), (1, 2, 6, 6)),
     "groupsort": Network(lambda: after(nn.Linear(5, 6), GroupSort(3), nn.Linear(6, 6), GroupSort(2)), (1, 5)),
     "full sort": Network(lambda: after(nn.Linear(5, 6), GroupSort(6)), (1, 5)),
-    "householder": Network(lambda: after(nn.Linear(5, 6), Householder(3)), (1, 5), "aten."),
+    "householder": Network(lambda: after(nn.Linear(5, 6), Householder(3)), (1, 5)),
     "maxout": Network(lambda: after(nn.Linear(5, 18), Maxout()), (1, 5)),
     "concatenated relu": Network(lambda: after(nn.Linear(5, 3), CReLU()), (1, 5)),
     "highway": Network(lambda: nn.Sequential(nn.Linear(3, 4), Highway()), (1, 3), "aten.mul.Tensor"),
