@@ -9,7 +9,7 @@ import numpy as np
 
 from lipverify.graph.copies import expanded
 from lipverify.graph.intervals import enclose, interval
-from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments
+from lipverify.graph.scope import Lowered, Scope, affine, arguments
 from lipverify.maps import (
     Affine,
     Concatenation,
@@ -33,21 +33,20 @@ def total(sign: int) -> Callable[[Operation, Scope], Lowered]:
         left, right, alpha = list(arguments(op).values())
         if op.target.startswith("aten.rsub."):
             left, right = right, left
-        if alpha != 1:
-            raise NotLowered(f"a sum with alpha = {alpha}")
         shape = scope.shapes[op.name]
-        if scope.is_value(left) and scope.is_value(right):
-            parts = tuple(expanded(scope.shapes[part.name], shape, part.name) for part in (left, right))
-            return Sum(shape, (1, sign)), parts
-        if scope.is_value(left):
-            offset, value, slope = scope.weight(right), left.name, 1
-        else:
-            offset, value, slope = scope.weight(left), scope.value(right), sign
-        whole = expanded(scope.shapes[value], shape, value)
-        if slope == sign == -1:  # weight - value
-            return affine(Diagonal(Enclosure(np.array(-1.0)), shape), offset, whole)
-        low, high = interval(offset)
-        return affine(Rearrange(shape, shape), offset if sign == 1 else enclose((-high, -low)), whole)
+        scaled = None if alpha == 1 else scope.weight(alpha)
+        if scope.is_value(right):
+            whole = expanded(scope.shapes[right.name], shape, right.name)
+            if scaled is not None:
+                whole = affine(Diagonal(scaled, shape), None, whole)
+            if scope.is_value(left):
+                return Sum(shape, (1, sign)), (expanded(scope.shapes[left.name], shape, left.name), whole)
+            linear = Rearrange(shape, shape) if sign == 1 else Diagonal(Enclosure(np.array(-1.0)), shape)
+            return affine(linear, scope.weight(left), whole)
+        whole, offset = expanded(scope.shape(left), shape, scope.value(left)), interval(scope.weight(right))
+        if scaled is not None:
+            offset = offset * interval(scaled)
+        return affine(Rearrange(shape, shape), enclose(offset if sign == 1 else -offset), whole)
 
     return rule
 
