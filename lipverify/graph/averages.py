@@ -5,18 +5,21 @@ The matrices are exact wherever their entries have a common denominator that flo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import lcm, prod
+from typing import Any
 
 import numpy as np
 
 from lipverify.graph.intervals import enclose
-from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions
+from lipverify.graph.scope import Lowered, NotLowered, Scope, affine, arguments, dimensions, per_axis
 from lipverify.graph.windows import Windows, limited, windows
-from lipverify.maps import Enclosure, Separable
+from lipverify.maps import Convolution, Enclosure, Separable, Shape
 from lipverify.read.program import Operation
 
+LONG = 1 << 20
+"""Entries of the matrix along one axis beyond which a pooling whose windows are all alike becomes a convolution."""
 Pairs = Sequence[tuple[int, Fraction]]
 
 
@@ -31,6 +34,15 @@ def pooling(axes: int):
         if divisor is not None and divisor <= 0:
             raise NotLowered(f"average pooling with divisor {divisor}")
         counted = given.get("count_include_pad", False)
+        divided = prod(int(w.padded[0]) for w in along) if divisor is None else divisor
+        if (
+            len(shape) == axes + 2
+            and any(len(w.first) * w.entries > LONG for w in along)
+            and "output_size" not in given
+        ):
+            kernel = _box(given, along, shape, counted or divisor is not None, divided, axes)
+            if kernel is not None and kernel.output_shape == output:
+                return affine(kernel, None, scope.value(given["self"]))
         factors, scale = [], Fraction(1) if divisor is None else Fraction(1, divisor)
         for window in along:
             matrix, share = _mean(window, counted, divisor is None)
@@ -39,6 +51,29 @@ def pooling(axes: int):
         return affine(Separable(shape, output, tuple(factors), scale), None, scope.value(given["self"]))
 
     return rule
+
+
+def _box(
+    given: Mapping[str, Any], along: Sequence[Windows], shape: Shape, counted: bool, divisor: int, axes: int
+) -> Convolution | None:
+    """Pooling as a depthwise convolution by a constant, where every window has the same divisor.
+
+    That is where none is clipped by the end of the image and its padding, and where padding counts as entries or is none.
+    """
+    taps, padding = per_axis(given["kernel_size"], axes), per_axis(given["padding"], axes)
+    clipped = any((w.padded != k).any() for w, k in zip(along, taps, strict=True))
+    if clipped or (any(padding) and not counted):
+        return None
+    entry = _exactly_or_enclosed(Fraction(1, divisor))
+    whole = (shape[1], 1, *taps)
+    radius = None if entry.radius is None else np.full(whole, entry.radius)
+    kernel = Enclosure(np.full(whole, entry.midpoint), radius)
+    stride = per_axis(given["stride"] or given["kernel_size"], axes)
+    return Convolution(kernel, shape, tuple((p, p) for p in padding), stride=stride, groups=shape[1])
+
+
+def _exactly_or_enclosed(number: Fraction) -> Enclosure:
+    return enclose((np.array(_float(number, -1)), np.array(_float(number, 1))))
 
 
 def _mean(window: Windows, counted: bool, divide: bool) -> tuple[Enclosure, Fraction]:

@@ -1,5 +1,6 @@
 """Interpolation and pooling in both rooms, maps and balls, against what torch computes."""
 
+from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 from lipverify.actions import apply
 from lipverify.graph import regions, trace
-from lipverify.maps import Lipschitz
+from lipverify.maps import Convolution, Lipschitz, Separable
 from lipverify.rigor import norm
 from lipverify.rigor.enclose import NotEnclosed, enclose
 
@@ -94,3 +95,31 @@ def test_max_pooling_of_long_signals_is_lowered(model, square):
 def test_a_matrix_too_large_to_build_is_refused_with_its_size(model):
     region = regions(trace(model.eval(), torch.zeros(1, 1, 7_001)))[""]
     assert region.unsupported is not None and "along one axis" in region.unsupported
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.AvgPool1d(2),
+        nn.AvgPool1d(3, 1, 1),
+        nn.AvgPool1d(6, 4, 2),
+        nn.AvgPool1d(5, 3, ceil_mode=True),
+        nn.AvgPool1d(3, 1, 1, count_include_pad=False),
+    ],
+)
+def test_average_pooling_of_long_signals_is_the_function_of_torch(model):
+    shape = (1, 2, 2_500)
+    region = regions(trace(model.eval(), torch.zeros(shape)))[""]
+    assert region.unsupported is None
+    (node,) = region.graph.nodes.values()
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert np.abs(apply(node.map, x.numpy()) - model(x).numpy()).max() <= 1e-14
+    alike = model.count_include_pad and not model.ceil_mode
+    assert isinstance(node.map.linear, Convolution if alike else Separable)
+
+
+@pytest.mark.parametrize("taps", [2, 3])
+def test_average_pooling_of_very_long_signals_has_the_norm_of_its_disjoint_windows(taps):
+    (node,) = regions(trace(nn.AvgPool1d(taps).eval(), torch.zeros(1, 1, 30_000)))[""].graph.nodes.values()
+    found = norm(node.map.linear)
+    assert taps * found.lower**2 <= 1 <= taps * found.upper**2 <= 1 + Fraction(1, 1 << 30)
