@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -119,8 +121,11 @@ def _whole(path: Path, source: Source) -> nn.Module:
     if source.factory is not None:
         raise LipverifyError("--unsafe-load and --factory exclude each other", step="Leave one of them out.")
     try:
-        model = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # code of the file may raise anything
+        with redirect_stdout(sys.stderr):  # stdout is the report's
+            model = torch.load(path, map_location="cpu", weights_only=False)
+            if isinstance(model, nn.Module):
+                model.eval()
+    except (Exception, SystemExit) as error:  # code of the file may raise anything, or end the process
         raise ReadError(
             f"{quoted(path.name)} cannot be unpickled",
             where=quoted(path, 300),
@@ -133,7 +138,7 @@ def _whole(path: Path, source: Source) -> nn.Module:
             where=quoted(path, 300),
             step="A state dict is read without --unsafe-load, with --factory package.module:function.",
         )
-    return model.eval()
+    return model
 
 
 def _onnx(path: Path) -> Program:

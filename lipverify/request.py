@@ -53,7 +53,7 @@ class Handover:
             unsafe_load=self.unsafe_load,
             input=self.input,
             output=self.of,
-            held=dict(_held(text) for text in self.hold),
+            held=_holds(self.hold),
         )
 
     def program(self) -> Program:
@@ -228,6 +228,18 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
+def _holds(texts: Sequence[str]) -> dict[str, Any]:
+    held: dict[str, Any] = {}
+    for text in texts:
+        name, value = _held(text)
+        if name in held:
+            raise LipverifyError(
+                f"--hold is given twice for {quoted(name)}", why="it has one value", step="Leave one of them out."
+            )
+        held[name] = value
+    return held
+
+
 def _held(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
@@ -236,18 +248,16 @@ def _held(text: str) -> tuple[str, Any]:
         )
     if _NUMBER.fullmatch(value):
         return name, int(value) if value.lstrip("+-").isdecimal() and len(value) < 20 else float(value)
+    if value.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise LipverifyError(f"--hold {quoted(text)}: {value} is no number", step="Hold it at a finite number.")
     from lipverify.read.arrays import read_array
 
     return name, read_array(value)
 
 
 def _asserted(module: Any) -> Any:
-    try:
-        from lipverify.assertions import asserted_claims  # pyright: ignore
-    except ImportError:
-        raise LipverifyError(
-            "--asserted is not available in this version", step="Write the claims into a file: --claims."
-        ) from None
+    from lipverify.assertions import asserted_claims
+
     claims = asserted_claims(module)
     if not claims:
         raise LipverifyError(

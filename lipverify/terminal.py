@@ -21,8 +21,8 @@ WIDTH = 140
 def guarded() -> Iterator[None]:
     """Errors become one message on stderr and an exit code; there is no traceback.
 
-    Bad input exits 2, an interrupt 130. A defect of lipverify exits 70 (never 1, which means REFUTED); its traceback is
-    shown if LIPVERIFY_TRACEBACK is set.
+    Bad input exits 2, an interrupt 130. A defect of lipverify exits 70 (never 1, which means REFUTED), and so does foreign
+    code that ends the process, whatever code it says; the traceback of a defect is shown if LIPVERIFY_TRACEBACK is set.
     """
     try:
         yield
@@ -35,8 +35,16 @@ def guarded() -> Iterator[None]:
     except MemoryError:
         say("error: the memory of this machine does not suffice\n  next:  Audit fewer layers, or on a larger machine.")
         raise typer.Exit(2) from None
-    except (typer.Exit, typer.Abort, SystemExit):
+    except (typer.Exit, typer.Abort):
         raise
+    except SystemExit as error:  # of a model's or a verifier's code: its exit code would be taken for a verdict
+        say(
+            f"error: code of the model or of a verifier ended the process (SystemExit {quoted(error.code)})"
+            + f"\n  where: {_origin(error)}"
+            + "\n  why:   no verdict was reached"
+            + "\n  next:  Take the call of sys.exit out of it."
+        )
+        raise typer.Exit(70) from None
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")) or os.environ.get("LIPVERIFY_TRACEBACK"):
             raise

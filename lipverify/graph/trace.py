@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
+from torch.nn.parameter import is_lazy
 
 from lipverify.errors import quoted
 from lipverify.graph.agreement import agree, called
@@ -56,6 +57,7 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
             why="dropout and batch statistics make another function of it",
             step="Call model.eval() first.",
         )
+    _check_memory(model)
     first = called(model, given) if run else []
     table = torch.export.default_decompositions()
     for operator in [operator for operator in table if _target(operator) in RULES.keys() | WHOLE]:
@@ -78,6 +80,17 @@ def trace(model: nn.Module, example: Any, *, run: bool = True) -> Program:
     if run:
         agree(model, program, exported, given, first)
     return program
+
+
+def _check_memory(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta:
+            lazy = is_lazy(tensor)
+            raise TraceError(
+                f"the weight {quoted(name)} has no numbers",
+                why="it is of a lazy module that was not called yet" if lazy else "it is on the device meta",
+                step="Call the model once, or load its weights, first." if lazy else "Build or load it on the CPU.",
+            )
 
 
 def _check_example(example: Example) -> None:
@@ -230,7 +243,7 @@ def _target(target: Any) -> str:
 
 def _argument(arg: Any) -> Any:
     if isinstance(arg, torch.fx.Node):
-        return Ref(arg.name)
+        return f"graph {arg.target}" if arg.op == "get_attr" else Ref(arg.name)  # a branch or body: no value
     if isinstance(arg, list | tuple):
         return tuple(_argument(a) for a in arg)
     return arg

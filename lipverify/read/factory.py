@@ -10,9 +10,11 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from lipverify.errors import LipverifyError, quoted
 from lipverify.read.state import State
@@ -41,11 +43,12 @@ def build(spec: str) -> nn.Module:
     if added:
         sys.path.insert(0, here)
     try:
-        model = importlib.import_module(module)
-        for part in name.split("."):
-            model = getattr(model, part)
-        model = model()  # type: ignore[operator]
-    except Exception as error:  # the user's code may raise anything
+        with redirect_stdout(sys.stderr):  # stdout is the report's
+            model = importlib.import_module(module)
+            for part in name.split("."):
+                model = getattr(model, part)
+            model = model()  # type: ignore[operator]
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, or end the process
         raise FactoryError(
             f"the factory {quoted(spec)} cannot be run",
             why=f"{type(error).__name__}: {quoted(error, 300)}",
@@ -66,10 +69,11 @@ def load(model: nn.Module, state: State) -> tuple[str, ...]:
 
     Raises:
         FactoryError: naming the keys that are missing, unexpected or of another shape, or a number that the model's dtype
-            does not hold. Nothing is loaded in part without being said: a model that keeps numbers of its own beside
-            those of the file is not the file's model.
+            does not hold; for a model on the device meta or of lazy modules. Nothing is loaded in part without being said:
+            a model that keeps numbers of its own beside those of the file is not the file's model.
     """
     own = model.state_dict()
+    _check_memory(own)
     tensors, notes = _unprefixed(state.tensors, own)
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]
@@ -83,13 +87,15 @@ def load(model: nn.Module, state: State) -> tuple[str, ...]:
             step="Build the network with the arguments that it was trained with, under the names of its state dict.",
         )
     try:
-        model.load_state_dict(dict(tensors), strict=True)
-    except Exception as error:  # a module's own hooks may raise anything
+        with redirect_stdout(sys.stderr):
+            model.load_state_dict(dict(tensors), strict=True)
+            model.eval()
+    except (Exception, SystemExit) as error:  # a module's own hooks may raise anything, or end the process
         raise FactoryError(
             "the state dict cannot be loaded into what the factory builds",
             why=f"{type(error).__name__}: {quoted(error, 300)}",
         ) from error
-    loaded = model.state_dict()
+    loaded = model.state_dict()  # after eval(), which some modules change their weights in
     for name, tensor in tensors.items():
         if not torch.equal(loaded[name].detach().cpu().double(), tensor.double()):
             raise FactoryError(
@@ -97,8 +103,26 @@ def load(model: nn.Module, state: State) -> tuple[str, ...]:
                 why=f"the file has {tensor.dtype}, what the factory builds {loaded[name].dtype}; or the module changes it",
                 step="Build the network in the file's dtype: model.to(torch.float64), for one.",
             )
-    model.eval()
     return (*state.notes, *notes)
+
+
+def _check_memory(own: Mapping[str, object]) -> None:
+    for name, tensor in own.items():
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        if is_lazy(tensor):
+            why, step = (
+                "a lazy module has no shape before its first call",
+                "Build it with its sizes: Linear, not LazyLinear.",
+            )
+        elif tensor.is_meta:
+            why, step = (
+                "a meta tensor holds no numbers",
+                "Build the network on the CPU, or call model.to_empty(device='cpu').",
+            )
+        else:
+            continue
+        raise FactoryError(f"the tensor {quoted(name)} of what the factory builds has no memory", why=why, step=step)
 
 
 def _unprefixed(

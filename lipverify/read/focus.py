@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ def focus(
         program: of one input or more, of one output or more.
         input: its name; may be left out where one real input is not held.
         output: its name, its place in what the model returns (``logits``, ``1``) or its number; may be left out where
-            there is one.
+            there is one. A text that means several outputs is refused; an integer is a number.
         held: the values of all other inputs by name: tensors or arrays of the input's shape, or a number that fills it,
             a decimal one rounded to the input's dtype.
 
@@ -100,13 +100,20 @@ def _output(program: Program, output: str | int | None) -> str:
         if len(program.outputs) != 1:
             raise _undecided(program, f"there are {len(program.outputs)} outputs, not one")
         return program.outputs[0]
-    if not isinstance(output, int):
-        titles = dict(zip(program.labels, program.outputs, strict=False))
-        if output in titles or output in program.outputs:
-            return titles.get(output, output)
-    if str(output).isdecimal() and int(output) < len(program.outputs):
-        return program.outputs[int(output)]
-    raise _undecided(program, f"there is no output {quoted(output)}")
+    named = [] if isinstance(output, int) else [*zip(program.labels, program.outputs, strict=False)]
+    meant = {value for label, value in named if label == output}
+    meant |= {value for value in program.outputs if value == output}
+    if re.fullmatch(r"\d{1,9}", str(output), re.ASCII) and int(output) < len(program.outputs):
+        meant.add(program.outputs[int(output)])
+    if not meant:
+        raise _undecided(program, f"there is no output {quoted(output)}")
+    if len(meant) > 1:
+        raise LipverifyError(
+            f"the output {quoted(output)} may be any of {len(meant)}",
+            why="it is the place of one in what the model returns, and the name, number or place of another",
+            step=f"Choose by the name in the program: {', '.join(map(quoted, sorted(meant)))}.",
+        )
+    return meant.pop()
 
 
 def _title(program: Program, output: str) -> str:
@@ -129,17 +136,28 @@ def _at(given: Any, value: torch.Tensor) -> str:
 
 def _value(program: Program, name: str, value: Any) -> torch.Tensor:
     shape, dtype = tuple(program.inputs[name]), program.dtypes.get(name, program.dtype)
-    given = torch.as_tensor(np.asarray(value) if not isinstance(value, torch.Tensor) else value).detach()
+    try:
+        given = torch.as_tensor(np.asarray(value) if not isinstance(value, torch.Tensor) else value).detach()
+    except (TypeError, ValueError, OverflowError) as error:
+        why = f"it is {type(value).__name__} {quoted(value)}, no array of numbers"
+        step = "Give a number or an array."
+        raise LipverifyError(f"the value of the held input {quoted(name)} does not fit", why=why, step=step) from error
     if given.ndim == 0:
         given = given.expand(shape)
     if tuple(given.shape) != shape:
         why = f"its shape is {tuple(given.shape)}, the input's {shape}"
         raise LipverifyError(f"the value of the held input {quoted(name)} does not fit", why=why, step="Give it whole.")
+    if not bool(torch.isfinite(given).all()):
+        raise LipverifyError(
+            f"the value of the held input {quoted(name)} does not fit",
+            why="it is no number (NaN or infinity)",
+            step="Hold it at finite numbers.",
+        )
     cast = given.to(dtype)
-    if isinstance(value, float) and math.isfinite(value) and dtype.is_floating_point:
+    if isinstance(value, float) and dtype.is_floating_point and bool(torch.isfinite(cast).all()):
         return cast.contiguous().clone()  # a decimal number means the nearest one of the input's dtype
     if given.is_complex() or not bool(torch.equal(cast.double(), given.double())):
-        why = f"{dtype} does not hold it exactly (or it is NaN)"
+        why = f"{dtype} does not hold it exactly"
         raise LipverifyError(
             f"the value of the held input {quoted(name)} does not fit", why=why, step="Round it first."
         )

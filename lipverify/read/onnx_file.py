@@ -24,9 +24,9 @@ def parse_onnx(path: Path) -> Any:
     """The ``ModelProto`` in a file.
 
     Refused: what is longer than 512 MiB or no such message; domains beyond the standard one, functions and training graphs
-    (whose code lives elsewhere); subgraphs (control flow); tensors outside of the file (a path chosen by the file would be
-    opened), of other dtypes, or with another number of bytes than their shape asks for. Nodes get plain names: the
-    converter writes names into Python code.
+    (whose code lives elsewhere), more than one version of the standard operators; subgraphs (control flow); tensors outside
+    of the file (a path chosen by the file would be opened), of other dtypes, twice under one name, or with another number
+    of bytes than their shape asks for. Nodes get plain names: the converter writes names into Python code.
 
     Raises:
         ReadError: with what is refused and why.
@@ -52,6 +52,14 @@ def parse_onnx(path: Path) -> Any:
         raise refused(path, f"it uses {what}", "the operators of the standard domain are read")
     if model.graph.sparse_initializer:
         raise refused(path, "it has sparse tensors")
+    domains = [o.domain for o in model.opset_import]
+    if len(domains) != 1:
+        what = f"{len(domains)} versions of the standard operators"
+        raise refused(path, f"it asks for {what}", "one says what its operators compute; the two names are one domain")
+    stored = [tensor.name for tensor in model.graph.initializer]
+    if len(set(stored)) < len(stored):
+        twice = next(name for i, name in enumerate(stored) if name in stored[:i])
+        raise refused(path, f"the tensor {quoted(twice)} is stored twice", "readers differ in which of them they take")
     for name, tensor in _tensors(path, model.graph):
         _check_tensor(path, name, tensor)
     _settle(model.graph)

@@ -13,6 +13,9 @@ import torch
 
 from lipverify.errors import LipverifyError, quoted
 
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The dtypes of real weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -152,7 +155,7 @@ def aten(target: str) -> Callable[..., Any]:
 
 
 def check_weights(program: Program) -> None:
-    """Refuse weights that are not finite real numbers.
+    """Refuse weights that are not finite real numbers of a dtype that is computed with.
 
     Raises:
         LipverifyError: naming the first such tensor.
@@ -165,6 +168,12 @@ def check_weights(program: Program) -> None:
         if weight.is_complex():
             raise LipverifyError(
                 f"the weight {quoted(where)} is complex ({weight.dtype})", step="Audit a real network."
+            )
+        if weight.is_floating_point() and weight.dtype not in REAL:
+            raise LipverifyError(
+                f"the weight {quoted(where)} is {weight.dtype}",
+                why="such numbers are not computed with",
+                step="Convert it: weight.to(torch.float32) holds the same numbers.",
             )
         if weight.is_floating_point() and not torch.isfinite(weight).all():
             raise LipverifyError(

@@ -74,7 +74,7 @@ def _load(spec: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), name)
         return found() if isinstance(found, type) else found
-    except Exception as error:  # a third party's code may raise anything
+    except (Exception, SystemExit) as error:  # a third party's code may raise anything, or end the process
         raise LipverifyError(
             f"the verifier {quoted(spec)} cannot be loaded",
             why=f"{type(error).__name__}: {quoted(error, 300)}",

@@ -110,7 +110,24 @@ def with_function():
     return model
 
 
+def twice():
+    model = network()
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), model.graph.initializer[0].name))
+    return model
+
+
+def versions(*domains):
+    model = network()
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, 17 - i) for i, domain in enumerate(domains))
+    return model
+
+
 REFUSED = {
+    "a tensor twice": (twice, "stored twice"),
+    "two versions": (lambda: versions("", ""), "2 versions"),
+    "two versions under two names": (lambda: versions("", "ai.onnx"), "2 versions"),
+    "no version": (versions, "0 versions"),
     "external data": (lambda: external("weights.bin"), "external"),
     "external data outside": (lambda: external("../../etc/passwd"), "external"),
     "a custom domain": (
