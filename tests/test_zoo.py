@@ -192,7 +192,9 @@ def test_an_exported_file_gets_the_same_bounds_or_is_refused_by_name(examined, t
                 assert ours is None or named, (form, path, reason)
             else:
                 assert ours is not None, (form, path)
-                assert float(theirs) == pytest.approx(float(ours), rel=1e-6), (form, path)
+                # What is decomposed may be merged less well, and be bounded more coarsely.
+                low, high = 1 - 1e-6, (1 + 1e-6 if form == "as exported" else 2)
+                assert float(ours) * low <= float(theirs) <= float(ours) * high, (form, path)
     assert bool(refused) == bool(examined.network.unread) and examined.network.unread in refused, refused
 
 

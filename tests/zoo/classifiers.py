@@ -182,11 +182,10 @@ NETWORKS = {
     "pyramid pooling": Network(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), Pyramid()), IMAGE),
     "global maximum": Network(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), GlobalMaximum(), nn.Linear(3, 2)), IMAGE),
     "group norm": Network(lambda: normalised(nn.GroupNorm(2, 4)), IMAGE),
-    "instance norm": Network(lambda: normalised(nn.InstanceNorm2d(4, affine=True)), IMAGE, unread="aten.instance_norm"),
+    "instance norm": Network(lambda: normalised(nn.InstanceNorm2d(4, affine=True)), IMAGE),
     "instance norm with statistics": Network(
         lambda: normalised(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)),
         IMAGE,
-        unread="aten.instance_norm",
     ),
     "local response norm": Network(lambda: normalised(nn.LocalResponseNorm(2)), IMAGE, "aten."),
 }
