@@ -402,7 +402,10 @@ class Rounded(nn.Module):
 @pytest.mark.parametrize("select", [False, True])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float16])
 def test_a_copy_of_weights_into_another_dtype_rounds(dtype, select):
-    assert verdict(Rounded(dtype, select), "0.5", torch.ones(1, 4)) is not Verdict.PROVED
+    try:
+        assert verdict(Rounded(dtype, select), "0.5", torch.ones(1, 4)) is not Verdict.PROVED
+    except LipverifyError as error:  # torch decomposes a select_scatter into integers to another function
+        assert "the traced program is not the model" in str(error) and select and dtype is torch.int64
 
 
 def test_a_copy_of_the_value_into_another_dtype_rounds():
