@@ -120,6 +120,7 @@ MATRICES: dict[str, Callable[..., Numbers]] = {
     "aten.linalg_solve.default": _solve,
     "aten.linalg_inv.default": _inverse,
     "aten.linalg_matrix_exp.default": _exponential,
+    "aten.matrix_exp.default": _exponential,
     "aten.linalg_householder_product.default": _householder,
     "aten.conv2d.default": _convolution,
     "aten.convolution.default": _core_convolution,

@@ -215,3 +215,11 @@ def test_weight_norm_folds_live_and_from_a_file(tmp_path, dim):
     stored = lipverify.audit(tmp_path / "m.pt2", verifiers=["spectral"]).regions[0]
     truth = float(torch.linalg.matrix_norm(layer.weight.double(), 2))
     assert abs(float(stored.upper) - truth) < 1e-6 * truth and abs(stored.upper - live.upper) < 1e-12
+
+
+def test_a_matrix_exponential_folds_from_a_file(tmp_path):
+    pytest.importorskip("flint")
+    model = nn.Sequential(parametrizations.orthogonal(nn.Linear(4, 4))).eval()
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 4),)), tmp_path / "m.pt2")
+    (row,) = [r for r in lipverify.audit(tmp_path / "m.pt2", verifiers=["spectral"]).regions if r.path == ""]
+    assert abs(float(row.upper) - 1) < 1e-5
