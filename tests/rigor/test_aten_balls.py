@@ -86,7 +86,7 @@ REFUSED = frozenset(
     """.split()
 )
 """Operations that are lowered only to a reason, having no constant on the whole space: no ball is ever asked for."""
-PATTERNS = frozenset(("softsign", "tanhshrink"))
+PATTERNS = frozenset(("softsign", "tanhshrink", "householder"))
 """Names of patterns of several operations, each of which has a rule here."""
 
 
