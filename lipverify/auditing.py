@@ -247,5 +247,6 @@ def _row(problem: Problem, claim: Claim | None, evidence: tuple[Evidence, ...]) 
 def _notes(program: Program) -> list[str]:
     read_by = {r for op in program.operations for r in op.references} | set(program.outputs)
     unused = sorted(program.weight_names.get(n, n) for n in program.weights if n not in read_by)
+    unused = [n for n in unused if not n.endswith("num_batches_tracked")]  # a counter that batch norm reads in training
     unread = [f"weights that no operation reads: {', '.join(map(quoted, unused))}"] if unused else []
     return [*program.notes, *filter(None, [advice(program)]), *unread]

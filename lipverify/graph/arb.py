@@ -162,7 +162,7 @@ class Balls:
             )
         middle = [float(x.mid()) for x in flat]
         gaps = [(x - m).abs_upper() for x, m in zip(flat, middle, strict=True)]
-        radius = np.array([0.0 if gap == 0 else float(gap) * (1 + 2.0**-40) + 2.0**-1060 for gap in gaps])
+        radius = np.array([0.0 if gap == 0 else float(gap) * (1 + 2.0**-40) + 2.0**-1000 for gap in gaps])
         return Enclosure(np.array(middle).reshape(self.shape), radius.reshape(self.shape) if radius.any() else None)
 
 

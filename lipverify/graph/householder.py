@@ -17,34 +17,18 @@ module. All of this is about the real function: sin and cos are those of the exa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from lipverify.graph.forms import Either, Matcher, Read
 from lipverify.graph.scope import Lowered, Scope, arguments
 from lipverify.maps import Array, Concatenation, Lipschitz
 from lipverify.read.program import Operation, Ref
 
 WHY = "on each side of a line the identity or the reflection in it (Singla, Singla, Feizi 2022)"
 CATS = ("aten.cat.default", "aten.concat.default", "aten.concatenate.default")
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """Any of several forms, which are equal in real arithmetic."""
-
-    forms: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A form whose outcome the map reads, in the first of its places."""
-
-    letter: str
-    form: Any
 
 
 X, Y, T = "one value", "another value", "the angles"
@@ -74,7 +58,6 @@ FIRST = _chosen(X, ("add", ("mul", X, ("cos", T)), ("mul", Y, ("sin", T))))
 SECOND = _chosen(Y, ("sub", ("mul", X, ("sin", T)), ("mul", Y, ("cos", T))))
 """The two halves of the activation: the entries of f at (x_i, y_i)."""
 
-COMMUTATIVE = ("mul", "add")
 COMPARED = ("le", "lt", "gt", "ge")
 
 
@@ -85,7 +68,16 @@ def householder(op: Operation, scope: Scope) -> Operation | None:
     halves = arguments(op)["tensors"]
     if len(halves) != 2:
         return None
-    for bound in _all((FIRST, SECOND), tuple(halves), op, scope, {}):
+
+    def suits(inner: Operation) -> bool:
+        return inner.target.split(".")[1] in COMPARED or scope.dtypes.get(inner.name) == scope.dtype
+
+    def stands(letter: str, arg: Any) -> bool:
+        """The angles are a folded weight, the values depend on the input."""
+        real = isinstance(arg, Ref) and scope.dtypes.get(arg.name) == scope.dtype
+        return real and scope.is_value(arg) is (letter != T)
+
+    for bound in Matcher(op, scope, suits, stands).all((FIRST, SECOND), tuple(halves), {}):
         shapes = [scope.shapes.get(ref.name) for ref in (bound[X], bound[Y], *halves)]
         if shapes[0] and shapes.count(shapes[0]) == 4:
             args = (bound[X], bound[Y], bound[SINE], bound[COSINE], arguments(op)["dim"])
@@ -110,54 +102,3 @@ def reflection(op: Operation, scope: Scope) -> Lowered:
 
     whole = pairs.output_shape
     return Lipschitz("householder", whole, whole, Fraction(1), WHY, function), ((pairs, (x.name, y.name)),)
-
-
-Bound = Mapping[str, Ref]
-
-
-def _matches(form: Any, arg: Any, end: Operation, scope: Scope, bound: Bound) -> Iterator[Bound]:
-    """Every way in which the argument has the form, as what the letters of the form stand for."""
-    if isinstance(form, Either):
-        for one in form.forms:
-            yield from _matches(one, arg, end, scope, bound)
-    elif isinstance(form, Read):
-        for one in _matches(form.form, arg, end, scope, bound):
-            yield {form.letter: arg, **one}
-    elif isinstance(form, tuple):
-        op = scope.operations.get(arg.name) if isinstance(arg, Ref) else None
-        if op is not None and _alike(op, form[0], len(form) - 1, end, scope):
-            for args in (op.args, op.args[::-1]) if form[0] in COMMUTATIVE else (op.args,):
-                yield from _all(form[1:], args, end, scope, bound)
-    elif isinstance(form, str):
-        if bound.get(form, arg) == arg and _stands(form, arg, scope):
-            yield {**bound, form: arg}
-    elif isinstance(arg, int | float) and not isinstance(arg, bool) and arg == form:
-        yield bound
-
-
-def _all(forms: Any, args: Any, end: Operation, scope: Scope, bound: Bound) -> Iterator[Bound]:
-    if not forms:
-        yield bound
-        return
-    for one in _matches(forms[0], args[0], end, scope, bound):
-        yield from _all(forms[1:], args[1:], end, scope, one)
-
-
-def _alike(op: Operation, name: str, count: int, end: Operation, scope: Scope) -> bool:
-    """Whether an operation has this name and number of arguments, in the call of the form's end and its dtype."""
-    parts = op.target.split(".")
-    return (
-        parts[0] == "aten"
-        and parts[1] == name
-        and len(op.args) == count
-        and not op.kwargs
-        and op.calls == end.calls
-        and (name in COMPARED or scope.dtypes.get(op.name) == scope.dtype)
-    )
-
-
-def _stands(letter: str, arg: Any, scope: Scope) -> bool:
-    """Whether an argument is of the sort that a letter stands for: a folded weight, or what depends on the input."""
-    if not isinstance(arg, Ref) or scope.dtypes.get(arg.name) != scope.dtype:
-        return False
-    return scope.is_value(arg) is (letter != T)

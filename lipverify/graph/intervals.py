@@ -191,11 +191,16 @@ def _add(a: Array, b: Array) -> Interval:
 
 
 def _sum_error(a: Array, b: Array) -> Array:
-    """Knuth's TwoSum: a + b - fl(a + b), exactly, in any order of size; a sum never underflows inexactly."""
+    """Knuth's TwoSum: a + b - fl(a + b), exactly, in any order of size; NaN near the ends of the range of float64.
+
+    A sum never underflows inexactly, but where the processor flushes subnormal numbers a tiny one may vanish.
+    """
     total = a + b
     part = total - a
     error = (a - (total - part)) + (b - part)
-    return np.where(np.isfinite(total) & (np.maximum(np.abs(a), np.abs(b)) < 2.0**1000), error, np.nan)
+    largest = np.maximum(np.abs(a), np.abs(b))
+    fits = np.isfinite(total) & (largest < 2.0**1000) & ((largest > TINY) | (largest == 0))
+    return np.where(fits, error, np.nan)
 
 
 def _product_error(a: Array, b: Array) -> Array:
