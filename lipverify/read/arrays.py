@@ -41,6 +41,10 @@ def read_array(path: str | PathLike[str], key: str = "x", sample: tuple[int, ...
                 array = _from_stream(path, file, path.stat().st_size, sample)
     except ReadError:
         raise
+    except FileNotFoundError:
+        raise ReadError(
+            f"there is no file {quoted(path.name)}", where=quoted(path, 300), step="Check the path."
+        ) from None
     except Exception as error:  # numpy's header parser and the decompressors raise a dozen types for a damaged file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise _refused(path, "no array can be read from it", quoted(reason, 200)) from None

@@ -89,3 +89,8 @@ def test_the_shape_of_one_input_is_checked(tmp_path):
     assert "(k, 3)" in refused(tmp_path / "a.npy", r"\(2, 4\)", sample=(3,))
     np.save(tmp_path / "a.npy", np.float64(3))
     refused(tmp_path / "a.npy", "shape", sample=())
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    with pytest.raises(ReadError, match="there is no file 'none.npz'"):
+        read_array(tmp_path / "none.npz")
