@@ -92,5 +92,5 @@ def test_the_shape_of_one_input_is_checked(tmp_path):
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(ReadError, match="there is no file 'none.npz'"):
+    with pytest.raises(ReadError, match=r"there is no file 'none\.npz'"):
         read_array(tmp_path / "none.npz")
