@@ -95,6 +95,7 @@ def audit(
         tuple(rows),
         tuple(_notes(program)),
         time.perf_counter() - start,
+        found,
     )
 
 

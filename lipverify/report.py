@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lipverify.claims import Claim, NormPair
 from lipverify.evidence import Evidence
+from lipverify.graph import Regions
 from lipverify.verdict import Mismatch, MismatchKind, Verdict
 
 SCHEMA = "lipverify-report/1"
@@ -52,6 +53,7 @@ class Report:
         regions: a row per claimed layer (per call) and one for the whole.
         notes: what a reader must know, e.g. weights that no output depends on.
         seconds: wall time of the whole audit.
+        examined: the regions as they were audited, so that a certificate need not derive them again; no part of the outcome.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Report:
     regions: tuple[RegionReport, ...]
     notes: tuple[str, ...]
     seconds: float
+    examined: Regions | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict | None:

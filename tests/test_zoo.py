@@ -48,7 +48,7 @@ class Examined:
     evidence: Mapping[str, Evidence]
 
 
-def examine(program: Program, bound: Fraction | None = None) -> tuple[dict[str, Region], dict[str, Evidence]]:
+def examine(program: Program, bound: Fraction | None = None) -> tuple[Mapping[str, Region], dict[str, Evidence]]:
     found, spectral = regions(program), Spectral()
     return found, {path: spectral.verify(Problem(region, bound=bound)) for path, region in found.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lipverify.maps import Map, Shape
@@ -48,9 +48,34 @@ class Region:
         graph: its maps from its input to its output, or None where it is unsupported.
         program: the same part of the original program, from its input to its output, or None where it has none.
         unsupported: why no bound can be derived from the graph (operation and reason), or None.
+        plain: ``graph`` as it was before maps were merged, a map for every operation.
     """
 
     path: str
     graph: LayerGraph | None
     program: Program | None
     unsupported: str | None = None
+    plain: LayerGraph | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions(Mapping[str, Region]):
+    """Every region of a program by path, and the nodes that they are parts of.
+
+    Attributes:
+        program: the whole program.
+        nodes: of all its operations, compared with them; maps are not merged.
+    """
+
+    program: Program
+    nodes: Mapping[str, Node]
+    _by_path: Mapping[str, Region]
+
+    def __getitem__(self, path: str) -> Region:
+        return self._by_path[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_path)
+
+    def __len__(self) -> int:
+        return len(self._by_path)

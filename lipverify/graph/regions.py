@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lipverify.graph.crosscheck import crosscheck
 from lipverify.graph.fuse import fuse
-from lipverify.graph.layer_graph import LayerGraph, Node, Region
+from lipverify.graph.layer_graph import LayerGraph, Node, Region, Regions
 from lipverify.graph.lower import lower, value_of
 from lipverify.maps import Affine, Opaque, Shape
 from lipverify.read.calls import split_call
@@ -15,7 +15,7 @@ from lipverify.read.focus import advice
 from lipverify.read.program import Operation, Program
 
 
-def regions(program: Program) -> dict[str, Region]:
+def regions(program: Program) -> Regions:
     """Every region by path, the whole program ("") first, then module calls in the order of their first operation.
 
     The region of a module's call is the function from the one value that its operations read to the one value of theirs
@@ -38,7 +38,8 @@ def regions(program: Program) -> dict[str, Region]:
         for call in where[name].calls[1:]:
             members.setdefault(call, []).append(name)
     foreign = foreign_readers(program)
-    return {path: _region(path, inside, program, nodes, where, merged, foreign) for path, inside in members.items()}
+    found = {path: _region(path, inside, program, nodes, where, merged, foreign) for path, inside in members.items()}
+    return Regions(program, nodes, found)
 
 
 def foreign_readers(program: Program) -> dict[str, str]:
@@ -104,7 +105,7 @@ def _region(
             unsupported = f"{node.map.operation} in {at.calls[-1] or 'the model'}: {node.map.reason}"
             unsupported += f" ({at.source})" if at.source else ""
             break
-    return Region(path, fuse(part, merged), original, unsupported)
+    return Region(path, fuse(part, merged), original, unsupported, part)
 
 
 def _between(start: str, shape: Shape, end: str, nodes: Mapping[str, Node]) -> LayerGraph | None:
