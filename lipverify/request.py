@@ -1,8 +1,7 @@
-"""What the command line asks for: options as they are typed, and what they mean together."""
+"""What an audit on the command line asks for: options as they are typed, and what they mean together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,81 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from lipverify import terminal
 from lipverify.errors import LipverifyError, quoted
+from lipverify.handover import Handover
 
 if TYPE_CHECKING:
-    from lipverify.models import Source
     from lipverify.read import Program
     from lipverify.report import Report
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+EVIDENCE = ("witnesses", "full")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
-    """How the model is handed over.
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A report, of what program, and what the process exits with."""
 
-    Attributes:
-        model: its file.
-        factory, unsafe_load, input, of, hold, shape: as typed; see :class:`lipverify.models.Source`.
-        at: inputs for local bounds, and for tracing where no shape is given.
-    """
-
-    model: Path
-    factory: str | None = None
-    shape: Sequence[str] = ()
-    unsafe_load: bool = False
-    input: str | None = None
-    of: str | None = None
-    hold: Sequence[str] = ()
-    at: Path | None = None
-
-    def source(self) -> Source:
-        """The same, understood; the files of ``--hold`` are read.
-
-        Raises:
-            LipverifyError: where one is not understood.
-        """
-        from lipverify.models import Source
-
-        return Source(
-            factory=self.factory,
-            shapes=tuple(_shape(text) for text in self.shape),
-            unsafe_load=self.unsafe_load,
-            input=self.input,
-            output=self.of,
-            held=_holds(self.hold),
-        )
-
-    def program(self) -> Program:
-        """The program of the model; code of the file runs with ``--unsafe-load`` alone, which is said on stderr first."""
-        from lipverify.models import read_model
-
-        return read_model(self.model, self._announced(), self._example())
-
-    def module(self) -> tuple[Any, tuple[str, ...]]:
-        """The live module and what to note of it, of a model that is built by a factory or unpickled."""
-        from lipverify.models import read_module
-
-        return read_module(self.model, self._announced())
-
-    def traced(self, module: Any, notes: tuple[str, ...]) -> Program:
-        """The program of that module."""
-        from lipverify.models import trace_module
-
-        return trace_module(module, self.model, notes, self.source(), self._example())
-
-    def _announced(self) -> Source:
-        source = self.source()
-        if self.unsafe_load:
-            terminal.say(f"warning: --unsafe-load runs code of the file {quoted(self.model.name)} now")
-        return source
-
-    def _example(self) -> Any:
-        if self.at is None or self.shape or not (self.factory or self.unsafe_load):
-            return None
-        from lipverify.read.arrays import read_array
-
-        return read_array(self.at)
+    report: Report
+    program: Program
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +40,8 @@ class Request:
         verifiers, trusted: names.
         tight: let ``spectral`` spend up to a minute on a norm.
         radius: as typed.
+        certificate: whether a certificate is asked for.
+        evidence: what it holds beside its body, of :data:`EVIDENCE`, or None where nothing is said.
         seed: of every random choice.
     """
 
@@ -111,6 +53,8 @@ class Request:
     trusted: Sequence[str] = ()
     tight: bool = False
     radius: str | None = None
+    certificate: bool = False
+    evidence: str | None = None
     seed: int = field(default=0)
 
     def check(self) -> None:
@@ -130,6 +74,11 @@ class Request:
             )
         if len(sources) > 1:
             raise LipverifyError("--claims and --asserted exclude each other", step="Leave one of them out.")
+        if self.evidence is not None and not self.certificate:
+            raise LipverifyError("--evidence says what a certificate holds", step="Name its file: --certificate F.")
+        if self.evidence not in (None, *EVIDENCE):
+            step = f"Use {' or '.join(EVIDENCE)}."
+            raise LipverifyError(f"--evidence {quoted(self.evidence)} is not known", step=step)
         if self.asserted and not (self.handover.factory or self.handover.unsafe_load):
             raise LipverifyError(
                 "--asserted needs a live module",
@@ -137,8 +86,8 @@ class Request:
                 step="Name the code that builds the network: --factory package.module:function.",
             )
 
-    def run(self) -> tuple[Report, int]:
-        """The report and the exit code.
+    def run(self) -> Audited:
+        """The report and the exit code, which ``--bounds-only`` gives another meaning.
 
         Raises:
             LipverifyError: for input that cannot be read or judged.
@@ -172,8 +121,19 @@ class Request:
                 name=self.handover.model.name,
             )
         if self.bounds_only:
-            return report, 0 if any(r.lower is not None or r.upper is not None for r in report.regions) else 3
-        return report, report.exit_code
+            bounded = any(r.lower is not None or r.upper is not None for r in report.regions)
+            return Audited(report, program, 0 if bounded else 3)
+        return Audited(report, program, report.exit_code)
+
+    def certified(self, audited: Audited) -> str:
+        """The text of the certificate of what was audited.
+
+        Raises:
+            LipverifyError: where none can be made.
+        """
+        from lipverify.certificates import certify, dumps
+
+        return dumps(certify(audited.report, audited.program, full=self.evidence == "full"))
 
     @property
     def _traces_at(self) -> bool:
@@ -213,46 +173,6 @@ class Request:
 
         shape = next(iter(program.inputs.values()))
         return read_array(self.handover.at or Path(), sample=shape[1:] if shape[:1] == (1,) else shape)
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    sizes = text.replace("x", ",").split(",")
-    if not all(size.strip().isdecimal() and size.isascii() and 0 < len(size.strip()) < 10 for size in sizes):
-        raise LipverifyError(f"--shape {quoted(text)} is no shape", step="Write it as 1,3,32,32, batch axis first.")
-    shape = tuple(int(size) for size in sizes)
-    total = 1
-    for size in shape:
-        total *= size
-    if not 0 < total <= 1 << 28:
-        raise LipverifyError(f"--shape {quoted(text)} has {total} entries", step="Give the shape of one input.")
-    return shape
-
-
-def _holds(texts: Sequence[str]) -> dict[str, Any]:
-    held: dict[str, Any] = {}
-    for text in texts:
-        name, value = _held(text)
-        if name in held:
-            raise LipverifyError(
-                f"--hold is given twice for {quoted(name)}", why="it has one value", step="Leave one of them out."
-            )
-        held[name] = value
-    return held
-
-
-def _held(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise LipverifyError(
-            f"--hold {quoted(text)} holds nothing", step="Write NAME=0.5, which fills it, or NAME=values.npy."
-        )
-    if _NUMBER.fullmatch(value):
-        return name, int(value) if value.lstrip("+-").isdecimal() and len(value) < 20 else float(value)
-    if value.lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        raise LipverifyError(f"--hold {quoted(text)}: {value} is no number", step="Hold it at a finite number.")
-    from lipverify.read.arrays import read_array
-
-    return name, read_array(value)
 
 
 def _asserted(module: Any) -> Any:

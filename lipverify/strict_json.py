@@ -16,12 +16,15 @@ class Number(str):
     __slots__ = ()
 
 
-def loads(data: bytes | str, *, numbers_as_text: bool = False, limit: int = 1 << 20) -> Any:
+def loads(
+    data: bytes | str, *, numbers_as_text: bool = False, integers_only: bool = False, limit: int = 1 << 20
+) -> Any:
     """The value of a JSON text.
 
     Args:
         data: UTF-8 JSON.
         numbers_as_text: numbers are returned as :class:`Number`, never through binary floating point.
+        integers_only: other numbers are refused.
         limit: on the length of ``data``, in bytes.
 
     Raises:
@@ -38,6 +41,8 @@ def loads(data: bytes | str, *, numbers_as_text: bool = False, limit: int = 1 <<
         raise ValueError(f"it is not UTF-8: {error}") from None
     _check_depth(text)
     number: dict[str, Any] = {"parse_int": Number, "parse_float": Number} if numbers_as_text else {}
+    if integers_only:
+        number["parse_float"] = _no_integer
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, **number)
     except json.JSONDecodeError as error:
@@ -67,6 +72,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"the key {key[:80]!r} appears twice")
             seen.add(key)
     return value
+
+
+def _no_integer(text: str) -> None:
+    raise ValueError(f"the number {text[:40]} is no integer")
 
 
 def _no_constant(name: str) -> None:

@@ -28,7 +28,12 @@ def render(report: Report, exit_code: int) -> str:
     ``Fraction`` or ``Decimal``. Witness entries are exact hexadecimal floats. All text is ASCII; names appear as JSON
     strings, with control and non-ASCII characters as ``\\u`` escapes.
     """
-    text = json.dumps(as_data(report, exit_code), indent=2, ensure_ascii=True, allow_nan=False)
+    return dumped(as_data(report, exit_code))
+
+
+def dumped(data: Any) -> str:
+    """Data as indented ASCII JSON, rows of numbers on one line each."""
+    text = json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False)
     text = _NUMBERS.sub(lambda match: "[" + " ".join(match[1].split()) + "]", text)
     # Both pairs occur inside strings only; logs of build services obey ::error:: and ##[error].
     return text.replace("::", ":\\u003a").replace("##", "#\\u0023") + "\n"

@@ -19,8 +19,8 @@ def render(report: Report, exit_code: int) -> str:
     """The report as Markdown: one table with a row per region, then mismatches, reasons and notes as a list."""
     names = list(dict.fromkeys(e.verifier for r in report.regions for e in r.evidence))
     head = ["layer", "claim", "verdict", *map(markdown, names), "rule", "seconds"]
-    lines = [f"## Audit of {markdown(report.model)}", "", _row(head), _row(["---"] * len(head))]
-    lines += [_row(_cells(region, names)) for region in report.regions]
+    lines = [f"## Audit of {markdown(report.model)}", "", row(head), row(["---"] * len(head))]
+    lines += [row(_cells(region, names)) for region in report.regions]
     items = []
     for region in report.regions:
         place = markdown(outcome.place(region.path))
@@ -63,5 +63,6 @@ def _witness(place: str, evidence: Evidence) -> str:
     return f"- {place}: two inputs found by {markdown(evidence.verifier)} show a ratio of at least {ratio}"
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """A row of a table, of cells that are escaped already."""
     return f"| {' | '.join(cells)} |"

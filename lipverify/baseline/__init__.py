@@ -1,0 +1,17 @@
+"""Yesterday's certificate against today's: is anything that was stated now stated less strongly?"""
+
+from lipverify.baseline.certificate import SCHEMAS, Certificate, Statement, Stored, read_certificate
+from lipverify.baseline.comparison import Change, Comparison, Pair, Tolerance, compare
+
+__all__ = [
+    "SCHEMAS",
+    "Certificate",
+    "Change",
+    "Comparison",
+    "Pair",
+    "Statement",
+    "Stored",
+    "Tolerance",
+    "compare",
+    "read_certificate",
+]

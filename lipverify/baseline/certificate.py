@@ -1,0 +1,233 @@
+"""Certificate files -> what they state: strict, bounded, every digest recomputed. Nothing is proved here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from lipverify import strict_json
+from lipverify.certificates.canonical import digest
+from lipverify.claims import NORMS
+from lipverify.errors import LipverifyError, ReadError, quoted
+from lipverify.numerals import parse_rational
+from lipverify.verdict import Verdict
+
+MAX_FILE = 1 << 28
+MIGRATE = "Write it again: lipverify audit MODEL --certificate F"
+_HEX = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-]\d{1,4}", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor, as a certificate names it: what it is of, and the digest of its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a certificate states of one region in one norm pair.
+
+    Attributes:
+        path: the region's.
+        norm: the norm pair.
+        domain: digest of the ball that the claim is of; None for the whole space, and without a claim.
+        claim: text of the claimed bound, or None.
+        bound: the rational that it spells.
+        verdict: None without a claim.
+        upper: the region's constant is at most this on the whole space, or None.
+        rule: of the whole, in words.
+        input, output: names of values, or None where the region has no graph.
+    """
+
+    path: str
+    norm: str
+    domain: str | None
+    claim: str | None
+    bound: Fraction | None
+    verdict: Verdict | None
+    upper: Fraction | None
+    rule: str | None
+    input: str | None
+    output: str | None
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """No certificate states two things of one path, norm pair and domain."""
+        return self.path, self.norm, self.domain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """What a certificate states, and of what.
+
+    Attributes:
+        weights: the tensors that it speaks of, by name.
+        graph: the graph in JSON, its digest among it.
+        statements: one per region, norm pair and domain.
+        made: by what it was made: names of tools and their versions.
+        sha256: digest of the body: equal for certificates that state the same of the same.
+        text: the file.
+    """
+
+    weights: Mapping[str, Stored]
+    graph: Mapping[str, Any]
+    statements: tuple[Statement, ...]
+    made: Mapping[str, str]
+    sha256: str
+    text: str
+
+
+def read_certificate(path: str | PathLike[str]) -> Certificate:
+    """The certificate in a file.
+
+    Raises:
+        ReadError: where there is no such file, it is no certificate, one of another schema than :data:`SCHEMAS`, or one
+            that was changed after it was made.
+    """
+    path = Path(path)
+    where = quoted(path, 300)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ReadError("the certificate cannot be read", where=where, why=why, step="Check the path.") from None
+    try:
+        text = data.decode("utf-8")
+        value = strict_json.loads(text, integers_only=True, limit=MAX_FILE)
+        schema = value["schema"]
+        if type(schema) is str and schema in SCHEMAS:
+            return SCHEMAS[schema](value, text)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, LipverifyError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else quoted(error, 300)
+        raise ReadError("the file is no certificate", where=where, why=why, step=MIGRATE) from None
+    what = f"the certificate is of schema {quoted(schema)}"
+    raise ReadError(what, where=where, why=f"read are {', '.join(SCHEMAS)}", step=MIGRATE)
+
+
+def _first(value: Mapping[str, Any], text: str) -> Certificate:
+    """A certificate of schema 1."""
+    _keys(value, "the certificate", ("schema", "body", "sha256"), ("evidence", "made"))
+    body = value["body"]
+    _keys(body, "the body", ("semantics", "weights", "graph", "norms", "regions"))
+    graph = body["graph"]
+    _keys(graph, "the graph", ("input", "shape", "nodes", "sha256"))
+    if body["semantics"] != "real":
+        raise ValueError(f"its semantics is {quoted(body['semantics'])}; real is read")
+    if digest(body) != value["sha256"]:
+        raise ValueError("the digest of its body is another one: it was changed after it was made")
+    if digest({key: graph[key] for key in ("input", "shape", "nodes")}) != graph["sha256"]:
+        raise ValueError("the digest of its graph is another one: it was changed after it was made")
+    values = _values(graph)
+    statements = tuple(_statement(region, values) for region in _list(body["regions"], "the regions"))
+    if not statements:
+        raise ValueError("it has no regions: nothing is stated")
+    if len({s.key for s in statements}) < len(statements):
+        raise ValueError("it states two things of one region, norm pair and domain")
+    weights = {name: _stored(entry, name) for name, entry in body["weights"].items()}
+    return Certificate(weights, graph, statements, _made(value.get("made")), value["sha256"], text)
+
+
+SCHEMAS: Mapping[str, Callable[[Mapping[str, Any], str], Certificate]] = {"lipverify-certificate/1": _first}
+"""What is read: the schema of this version and, once there is one, of the version before it."""
+
+
+def _statement(region: Mapping[str, Any], values: set[str]) -> Statement:
+    names = ("path", "norm", "claim", "verdict", "reason", "input", "output", "steps", "upper", "rule")
+    _keys(region, "a region", names)
+    path = _text(region["path"], "a path")
+    where = f"the region {quoted(path)}"
+    norm = _text(region["norm"], where)
+    if norm.count("->") != 1 or not set(norm.split("->")) <= set(NORMS):
+        raise ValueError(f"{where} has the norm pair {quoted(norm)}, which is not known")
+    claim, verdict, bound, text, domain = region["claim"], region["verdict"], None, None, None
+    if (claim is None) is not (verdict is None):
+        raise ValueError(f"{where} has a claim without a verdict, or a verdict without a claim")
+    if claim is not None:
+        _keys(claim, f"the claim on {where}", ("bound", "domain"))
+        text, domain = _text(claim["bound"], where), claim["domain"]
+        bound = parse_rational(text, f"the claim on {where}")
+        if domain is not None:
+            domain = _digest(domain, where)
+    upper = None if region["upper"] is None else hex_bound(region["upper"], where)
+    _list(region["steps"], where)
+    for end in (region["input"], region["output"]):
+        if end is not None and end not in values:
+            raise ValueError(f"{where} begins or ends at {quoted(end, 40)}, which is no value")
+    rest = (None if region[name] is None else _text(region[name], where) for name in ("rule", "input", "output"))
+    return Statement(path, norm, domain, text, bound, None if verdict is None else Verdict(verdict), upper, *rest)
+
+
+def hex_bound(text: Any, where: str) -> Fraction:
+    """The float64 >= 0 whose hexadecimal text, as Python writes it, is ``text``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if type(text) is not str or not _HEX.fullmatch(text) or float.fromhex(text).hex() != text:
+        raise ValueError(f"{where} has the bound {quoted(text)}, no float in hexadecimal as Python writes it")
+    return Fraction(float.fromhex(text))
+
+
+def _values(graph: Mapping[str, Any]) -> set[str]:
+    """The names of the graph's values, each computed before it is read; what their maps are is the checker's to say."""
+    known = {_text(graph["input"], "the graph's input")}
+    for node in _list(graph["nodes"], "the nodes"):
+        _keys(node, "a node", ("value", "map", "reads"))
+        value = _text(node["value"], "a node")
+        if type(node["map"]) is not dict or value in known or not known.issuperset(_list(node["reads"], "a node")):
+            raise ValueError(f"the node {quoted(value)} has no map, is computed twice, or reads what is not computed")
+        known.add(value)
+    return known
+
+
+def _stored(entry: Mapping[str, Any], name: str) -> Stored:
+    where = f"the weight {quoted(name)}"
+    _keys(entry, where, ("dtype", "shape", "sha256"))
+    shape = _list(entry["shape"], where)
+    if not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
+        raise ValueError(f"{where} has the shape {quoted(shape)}")
+    return Stored(_text(entry["dtype"], where), tuple(shape), _digest(entry["sha256"], where))
+
+
+def _made(value: Any) -> dict[str, str]:
+    """Versions of tools by name; what else is said of the making (the model's name, seconds) differs without meaning."""
+    tools = {} if value is None else value.get("tools", {})
+    return {name: _text(version, f"the tool {quoted(name)}") for name, version in tools.items()}
+
+
+def _keys(value: Any, where: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:
+    """That ``value`` is an object of the required keys and perhaps the optional ones."""
+    if type(value) is not dict:
+        raise ValueError(f"{where} is no object")
+    for key in set(required) - set(value):
+        raise ValueError(f"{where} has no {key}")
+    for key in set(value) - {*required, *optional}:
+        raise ValueError(f"{where} has the unknown key {quoted(key, 40)}")
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError(f"{where}: {quoted(value, 40)} is no list")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if type(value) is not str:
+        raise ValueError(f"{where}: {quoted(value, 40)} is no text")
+    return value
+
+
+def _digest(value: Any, where: str) -> str:
+    if not _DIGEST.fullmatch(_text(value, where)):
+        raise ValueError(f"{where}: {quoted(value)} is no SHA-256 digest")
+    return value
