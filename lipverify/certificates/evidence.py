@@ -1,0 +1,41 @@
+"""What is no function of the model alone: witnesses of lower bounds, and the factors of matrix proofs."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from lipverify.certificates.canonical import FULL, hexadecimal, short_down
+from lipverify.evidence import Witness
+from lipverify.report import RegionReport, Report
+from lipverify.verdict import Verdict
+
+
+def witnesses(report: Report, *, every: bool) -> list[dict[str, Any]]:
+    """The best witness of what is refuted and of the whole network; with ``every`` of all regions that have one."""
+    found = []
+    for row in report.regions:
+        shown = [e.witness for e in row.evidence if e.rigor.proves and e.witness is not None]
+        if shown and (every or row.path == "" or row.verdict is Verdict.REFUTED):
+            best = max(shown, key=lambda w: w.ratio)
+            if best.ratio > 0:
+                found.append(_data(row, best))
+    return found
+
+
+def _data(row: RegionReport, witness: Witness) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "norm": str(row.norms),
+        "x": _array(witness.x),
+        "y": _array(witness.y),
+        "ratio": hexadecimal(float(short_down(witness.ratio, FULL))),
+    }
+
+
+def _array(x: np.ndarray) -> dict[str, Any]:
+    """Little-endian float64 in C order."""
+    data = np.ascontiguousarray(x, dtype="<f8").tobytes()
+    return {"shape": list(x.shape), "base64": base64.b64encode(data).decode("ascii")}
