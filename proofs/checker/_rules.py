@@ -785,6 +785,10 @@ class Evaluation:
 
     def _apply(self, node, before):
         map_, fields, where = node.map, node.map.fields, f"the value {node.value!r}"
+        if prod(map_.output) > MAX_ENTRIES:
+            raise Unchecked(f"a witness through more than {MAX_ENTRIES} entries ({where})")
+        if not prod(map_.output):
+            return [], 0
         values, radius = before[0]
         if map_.kind in LINEAR:
             values, radius = self._linear(map_, values, radius, where)
@@ -835,6 +839,8 @@ class Evaluation:
         size, triples = entries
         if size > MAX_ENTRIES:
             raise Unchecked(f"a witness through more than {MAX_ENTRIES} entries ({where})")
+        if not size:
+            return [], 0
         total, weight = [0] * size, [0] * size
         fixed, error = ([1 << POINT], 0) if numbers is None else _fixed(numbers.values)
         error += 0 if numbers is None else _radius(numbers)
@@ -866,6 +872,8 @@ def _triples(map_, numbers):
         kernel, axes = numbers.shape, []
         for a, (n, m) in enumerate(zip(shape[2:], output[2:])):
             pad, step, dilation = fields["pads"][a][0], fields["stride"][a], fields["dilation"][a]
+            if m * kernel[2 + a] > MAX_PRODUCTS:
+                raise Unchecked(f"a witness that takes more than {MAX_PRODUCTS} products")
             reads = [(i, t, i * step + t * dilation - pad) for i in range(m) for t in range(kernel[2 + a])]
             axes.append([(i, t, j % n) for i, t, j in reads if fields["circular"] or 0 <= j < n])
         axes = axes if len(axes) == 2 else [axes[0], [(0, 0, 0)]]
