@@ -9,11 +9,15 @@ import typer
 
 from lipverify import terminal
 from lipverify.commands.audit import audit, replay
-from lipverify.commands.certificates import compare
+from lipverify.commands.certificates import check, compare, weights
 
 AUDIT_EXITS = """
 Exit codes: 0 every claim is PROVED; 1 a claim is REFUTED or bounds are in CONFLICT; 2 usage or unreadable input;
 3 something is UNDECIDED or UNSUPPORTED, or nothing was claimed; 70 a defect of lipverify; 130 interrupted.
+"""
+CHECK_EXITS = """
+Exit codes: 0 everything stated holds and every claim is PROVED; 1 something does not hold, or is not of this model;
+2 usage or unreadable input; 3 something is UNCHECKED, or a claim is not PROVED; 70, 130 as of audit.
 """
 COMPARE_EXITS = """
 Exit codes: 0 nothing is weaker than it was, or --update; 1 something is; 2 usage, or a certificate that is missing or
@@ -49,7 +53,9 @@ def _root(
 
 app.command(epilog=AUDIT_EXITS)(audit)
 app.command()(replay)
+app.command(epilog=CHECK_EXITS)(check)
 app.command(epilog=COMPARE_EXITS)(compare)
+app.command()(weights)
 
 
 def main() -> None:

@@ -22,15 +22,15 @@ class PendingFile:
     def __init__(self, path: Path, temporary: Path) -> None:
         self.path, self._temporary = path, temporary
 
-    def commit(self, text: str) -> None:
-        """Write ``text`` and put it in place of whatever was at the path.
+    def commit(self, content: str | bytes) -> None:
+        """Write ``content`` and put it in place of whatever was at the path.
 
         Raises:
             OutputError: where that fails; what was at the path stays whole.
         """
         try:
-            with self._temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with self._temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(self._temporary, self.path)

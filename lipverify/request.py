@@ -133,7 +133,7 @@ class Request:
         """
         from lipverify.certificates import certify, dumps
 
-        return dumps(certify(audited.report, audited.program, full=self.evidence == "full"))
+        return dumps(certify(audited.program, audited.report, evidence=self.evidence or EVIDENCE[0]))
 
     @property
     def _traces_at(self) -> bool:

@@ -73,6 +73,12 @@ def progress() -> Iterator[Callable[[str, str], None]]:
         yield lambda path, verifier: status.update(Text(f"{visible(verifier)}: {visible(place(path))}"))
 
 
+def progress_line(line: str) -> None:
+    """A line on stderr about what is at work, on a terminal only."""
+    if sys.stderr.isatty():
+        say(line)
+
+
 def page(to_file: bool) -> tuple[int, bool]:
     """Width and whether to colour, of what stdout (or a file) is."""
     if to_file or not sys.stdout.isatty():

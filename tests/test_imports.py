@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors subnormals undisturbed numerals strict_json maps actions claims assertions evidence read graph samples models "
-    "rigor verifiers coverage verdict report auditing replay certificates baseline render output terminal handover request "
-    "commands cli"
+    "rigor verifiers coverage verdict report auditing replay certificates baseline checking render output terminal handover "
+    "request commands cli"
 ).split()
 
 

@@ -1,6 +1,14 @@
 """Yesterday's certificate against today's: is anything that was stated now stated less strongly?"""
 
-from lipverify.baseline.certificate import SCHEMAS, Certificate, Statement, Stored, read_certificate
+from lipverify.baseline.certificate import (
+    SCHEMAS,
+    Certificate,
+    Statement,
+    Stored,
+    certificate_bytes,
+    parse_certificate,
+    read_certificate,
+)
 from lipverify.baseline.comparison import Change, Comparison, Pair, Tolerance, compare
 
 __all__ = [
@@ -12,6 +20,8 @@ __all__ = [
     "Statement",
     "Stored",
     "Tolerance",
+    "certificate_bytes",
     "compare",
+    "parse_certificate",
     "read_certificate",
 ]

@@ -90,17 +90,40 @@ def read_certificate(path: str | PathLike[str]) -> Certificate:
     """The certificate in a file.
 
     Raises:
-        ReadError: where there is no such file, it is no certificate, one of another schema than :data:`SCHEMAS`, or one
-            that was changed after it was made.
+        ReadError: where there is no such file, or :func:`parse_certificate` refuses it.
     """
-    path = Path(path)
+    return parse_certificate(certificate_bytes(path), quoted(path, 300))
+
+
+def certificate_bytes(path: str | PathLike[str]) -> bytes:
+    """What is in a file, which must be no longer than a certificate may be.
+
+    Raises:
+        ReadError: where it is, or there is none.
+    """
     where = quoted(path, 300)
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             data = file.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ReadError("the certificate cannot be read", where=where, why=why, step="Check the path.") from None
+    if len(data) > MAX_FILE:
+        raise ReadError("the certificate is too long", where=where, why=f"the limit is {MAX_FILE} bytes", step=MIGRATE)
+    return data
+
+
+def parse_certificate(data: bytes, where: str) -> Certificate:
+    """The certificate in the bytes of a file.
+
+    Args:
+        data: the bytes.
+        where: names the file in messages.
+
+    Raises:
+        ReadError: where it is no certificate, one of another schema than :data:`SCHEMAS`, or one that was changed after it
+            was made.
+    """
     try:
         text = data.decode("utf-8")
         value = strict_json.loads(text, integers_only=True, limit=MAX_FILE)
@@ -200,9 +223,9 @@ def _stored(entry: Mapping[str, Any], name: str) -> Stored:
 
 
 def _made(value: Any) -> dict[str, str]:
-    """Versions of tools by name; what else is said of the making (the model's name, seconds) differs without meaning."""
-    tools = {} if value is None else value.get("tools", {})
-    return {name: _text(version, f"the tool {quoted(name)}") for name, version in tools.items()}
+    """Versions of tools by name; the model's name and the seconds that it took differ without meaning."""
+    made = () if value is None else value.items()
+    return {key: _text(version, f"the tool {quoted(key)}") for key, version in made if key not in ("model", "seconds")}
 
 
 def _keys(value: Any, where: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:

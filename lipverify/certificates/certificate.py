@@ -58,6 +58,7 @@ def certify(program: Program, report: Report, *, evidence: str = "witnesses") ->
             "graph": graph,
             "norms": norms.data,
             "regions": rows,
+            "margins": [],
         }
     return {
         "schema": SCHEMA,

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -33,6 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
+
 # ---- Numbers: stored tensors, read by hand; folded ones, in intervals ------------------------------------------------------
 
 
@@ -526,7 +528,6 @@ def _dominant(gram, top, shift, u, n):
             squares.append(_combined(terms, packed, starts, ends, width) if terms else (0, []))
     for i, (f, row) in enumerate(squares):
         base = gram.first[i]
-        whole = [0] * max(0, f - base)
         left = min(f, base)
         a = [0] * (base - left) + gram.rows[i]
         b = [0] * (f - left) + row
@@ -544,12 +545,12 @@ def _guess(first, lower, top, slack):
 
     Nothing here is trusted. None where there is no such factor.
     """
-    n = len(lower)
     delta = 1 - 0.35 * 2.0**-slack
     scaled = [[-(v / top) for v in row] for row in lower]
     for row in scaled:
         row[-1] += delta
-    factor = _cholesky(first, scaled)
+    blocked = has_flint() and len(lower) > BLOCKED and not any(first)
+    factor = _blocked_cholesky(scaled) if blocked else _cholesky(first, scaled)
     if factor is None:
         return None
     scale = math.sqrt(top) if top.bit_length() < 1000 else None
@@ -574,6 +575,47 @@ def _cholesky(first, rows):
         out.append(math.sqrt(pivot))
         made.append(out)
     return made
+
+
+BLOCKED = 1024
+_BLOCK = 256
+
+
+def _blocked_cholesky(rows):
+    """The same of a full lower triangle, whose block products go through python-flint; |A| <= 1 entrywise."""
+    n, one = len(rows), 1 << 60
+    made, integers = [[] for _ in rows], [[] for _ in rows]
+    for begin in range(0, n, _BLOCK):
+        end = min(begin + _BLOCK, n)
+        columns = [rows[i][begin : min(end, i + 1)] for i in range(begin, n)]
+        if begin:
+            product = fmpz_mat(integers[begin:]) * fmpz_mat(integers[begin:end]).transpose()
+            done = [[int(v) / one**2 for v in row] for row in product.tolist()]
+            columns = [[a - b for a, b in zip(row, gone)] for row, gone in zip(columns, done)]
+        square = _cholesky([0] * (end - begin), columns[: end - begin])
+        if square is None:
+            return None
+        below = columns[end - begin :]
+        if below:
+            inverse = fmpz_mat([[round(v * one) for v in row] for row in _inverse(square)])
+            panel = fmpz_mat([[round(v * one) for v in row] for row in below]) * inverse.transpose()
+            below = [[int(v) / one**2 for v in row] for row in panel.tolist()]
+        for i, row in enumerate(square + below, begin):
+            made[i].extend(row)
+            integers[i].extend([round(v * one) for v in row] + [0] * (end - begin - len(row)))
+    return made
+
+
+def _inverse(lower):
+    """The inverse of a lower triangular matrix, as full rows."""
+    n = len(lower)
+    columns = []
+    for j in range(n):
+        column = [1 / lower[j][j]]
+        for i in range(j + 1, n):
+            column.append(-sum(map(operator.mul, lower[i][j:i], column)) / lower[i][i])
+        columns.append([0.0] * j + column)
+    return [list(row) for row in zip(*columns)]
 
 
 def rows_hold(weight, square):
@@ -1311,7 +1353,7 @@ def read_norm(value, where, graph):
         raise Refused(f"{where}: the rule {str(rule)[:40]} has the fields {sorted(extra)}")
     if not _list(maps, where) or any(_text(m, where) not in graph.nodes for m in maps):
         raise Refused(f"{where} is of no nodes of the graph")
-    for first, second in zip(maps, maps[1:]):
+    for first, second in itertools.pairwise(maps):
         if graph.nodes[second].reads != (first,):
             raise Refused(f"{where}: {second!r} does not read {first!r} alone")
     if any(graph.nodes[m].map.kind not in LINEAR for m in maps):

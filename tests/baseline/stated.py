@@ -51,7 +51,7 @@ def certificate(**changes) -> dict:
         "norms": {},
         "regions": [region("fc1", "x", "a"), region("fc2", "relu", "b"), region("", "x", "b", "2.25", None)],
     }
-    made = {"model": "m.pt2", "tools": {"lipverify": "0.1.0", "torch": "2.13.0"}, "seconds": 3}
+    made = {"model": "m.pt2", "lipverify": "0.1.0", "torch": "2.13.0", "seconds": "3.00"}
     return sealed({"schema": "lipverify-certificate/1", "body": copy.deepcopy(body | changes), "made": made})
 
 

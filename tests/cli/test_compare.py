@@ -106,7 +106,7 @@ def test_bad_usage(pair, arguments):
 def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
     name = "::error::\x1b[31m|<b>\n\u202e"
     weights = {name: {"dtype": "F32", "shape": [4, 4], "sha256": "0" * 64}}
-    data = certificate(regions=[region(name, "x", "a")], weights=weights) | {"made": {"tools": {name: name}}}
+    data = certificate(regions=[region(name, "x", "a")], weights=weights) | {"made": {name: name}}
     old, new = write(tmp_path / "o.json", certificate()), write(tmp_path / "n.json", data)
     for format in ("text", "json", "markdown"):
         result = run("compare", old, new, "--format", format)
