@@ -391,24 +391,14 @@ def _integers(values, radii, square, slack):
     if Fraction(max(map(abs, values))) ** 2 > square:
         return None
     # An entry below the root of `square` has at most slack + 10 + bits(count) / 2 + 2 bits here, whatever its exponent.
-    scaled = [_shifted(v, k) for v in values]
-    inexact = sum(1 for exact, _ in scaled if not exact)
+    scaled = [math.ldexp(v, k) for v in values]  # exact, or below 2^-1000 (and then rounded to 0 and counted)
+    integers = list(map(round, scaled))
+    inexact = sum(1 for n, x, v in zip(integers, scaled, values) if n != x or (v and not n))
     error = root_up(Fraction(inexact, 4)) * Fraction(2) ** -k if inexact else Fraction(0)
     if radii:
         squares = sum(Fraction(r) ** 2 for r in radii if r)
         error += root_up(squares) if squares else 0
-    return [n for _, n in scaled], k, error
-
-
-def _shifted(value, k):
-    """(whether exact, the integer nearest to value 2^k)."""
-    p, q = value.as_integer_ratio()
-    if k >= 0:
-        p <<= k
-    else:
-        q <<= -k
-    n, rest = divmod(2 * p + q, 2 * q)
-    return rest == q, n
+    return integers, k, error
 
 
 def _semidefinite(band, n, bits, error, square, slack, factor=None):
