@@ -419,6 +419,8 @@ def _semidefinite(band, n, bits, error, square, slack, factor=None):
     lower = [row[max(0, f and 0) : i - f + 1] for i, (f, row) in enumerate(zip(gram.first, gram.rows))]
     if any(row[-1] > top for row in lower):
         return False
+    if all(sum(map(abs, row)) <= top for row in gram.rows):  # with U = 0: orthogonal rows, for one
+        return True
     if factor is None:
         shift, u = 0, _guess(gram.first, lower, top, slack)
     else:
@@ -1138,7 +1140,10 @@ def read_map(value, inputs, where):
         if len(inputs) != 1:
             raise Refused(f"{where}: {kind} reads one value")
         fields = {key: v for key, v in value.items() if key != "bias"}
-        return _linear(fields, inputs[0], where, value.get("bias"))
+        made, bias = _linear(fields, inputs[0], where, value.get("bias")), value.get("bias")
+        if bias is not None and not _broadcasts(_array_shape(bias, where), made.output):
+            raise Refused(f"{where}: a bias that does not broadcast to {made.output}")
+        return made
     if kind == "pointwise":
         _, name, slopes = _fields(value, where, ("kind", "name", "slopes"))
         ends = tuple(_ratio(end, where) for end in _list(slopes, where, 2))
@@ -1338,7 +1343,7 @@ def read_norm(value, where, graph):
     """The statement of one norm, its chain of nodes checked to be one; nothing is proved yet."""
     names = ("maps", "rule", "square", "slack")
     maps, rule, square, slack, *_ = _fields(value, where, names, ("sizes", "twists", "grid", "squares", "slacks"))
-    extra = {"torus": {"sizes", "twists", "grid"}, "separable": {"squares", "slacks"}}.get(rule, set())
+    extra = {"torus": {"sizes", "twists", "grid"}, "separable": {"squares", "slacks"}}.get(_text(rule, where), set())
     if set(value) - set(names) != extra:
         raise Refused(f"{where}: the rule {str(rule)[:40]} has the fields {sorted(extra)}")
     if not _list(maps, where) or any(_text(m, where) not in graph.nodes for m in maps):
@@ -2028,6 +2033,12 @@ class _Check:
         self._outcome.accepted.append(f"the digests of the body, the graph and {len(self._tensors)} weights")
 
     def run(self):
+        for node in self._graph.nodes.values():  # no bound depends on a bias, but a graph with half a bias is no graph
+            if node.map.fields.get("bias") is not None:
+                try:
+                    self._arrays(node.map.fields["bias"], f"the bias of {node.value!r}")
+                except Unchecked as reason:
+                    self._trust(str(reason))
         for name in self._stated:
             self._say(lambda name=name: self._norm(name), f"the norm {name!r}", quiet=True)
         if not _list(self._regions, "the regions"):
@@ -2036,8 +2047,8 @@ class _Check:
         for region in self._regions:
             names = ("path", "norm", "claim", "verdict", "reason", "input", "output", "steps", "upper", "rule")
             values = dict(zip(names, _fields(region, "a region", names)))
-            path, norm = _text(values["path"], "a path"), values["norm"]
-            where = "{}, {}".format(repr(path) if path else "the whole", str(norm)[:40])
+            path, norm = _text(values["path"], "a path"), _text(values["norm"], "a norm pair")
+            where = "{}, {}".format(repr(path) if path else "the whole", norm[:40])
             claim = values["claim"]
             bound, domain = (None, None) if claim is None else _fields(claim, where, ("bound", "domain"))
             if domain is not None and not (isinstance(domain, str) and _DIGEST.fullmatch(domain)):
