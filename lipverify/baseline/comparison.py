@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from lipverify.baseline.certificate import Certificate, Statement
 from lipverify.baseline.origin import Origin, functions, origin
+from lipverify.baseline.stated import Certificate, Margin, Statement
 from lipverify.errors import LipverifyError, quoted
 from lipverify.numerals import parse_rational
 from lipverify.verdict import Verdict
@@ -32,7 +32,7 @@ class Change(Enum):
     GROWN = (True, "its upper bound grew")
     UNBOUNDED = (True, "it had an upper bound and has none")
     WEAKER = (True, "its verdict is weaker")
-    LOOSER = (True, "its claim is weaker: a larger bound is claimed")
+    LOOSER = (True, "its claim is weaker: a larger bound, or a smaller radius")
     UNCLAIMED = (True, "its claim is gone: fewer claims than there were")
     DROPPED = (False, "the region is gone, of which nothing was stated")
     VANISHED = (True, "nothing is stated of it any more")
@@ -94,23 +94,44 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginPair:
+    """A margin then and now: of one input and one class.
+
+    Attributes:
+        old, new: None where nothing is stated; not both.
+        change: what became of it.
+    """
+
+    old: Margin | None
+    new: Margin | None
+    change: Change
+
+    @property
+    def fails(self) -> bool:
+        """Less is stated than was."""
+        return self.change.fails
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything that was stated, and everything that is.
 
     Attributes:
         pairs: every old statement in its order, then new ones.
+        margins: every old margin in its order, then new ones.
         origin: what differs in what the statements are of and are made by.
         tolerance: what growth was allowed.
     """
 
     pairs: tuple[Pair, ...]
+    margins: tuple[MarginPair, ...]
     origin: Origin
     tolerance: Tolerance
 
     @property
     def fails(self) -> bool:
         """Something that was stated is now stated less strongly, or not at all."""
-        return any(pair.fails for pair in self.pairs)
+        return any(pair.fails for pair in (*self.pairs, *self.margins))
 
     @property
     def claims(self) -> tuple[Pair, ...]:
@@ -129,7 +150,8 @@ def compare(old: Certificate | None, new: Certificate, tolerance: Tolerance = To
     """
     paired = [(None, s) for s in new.statements] if old is None else _paired(old, new)
     pairs = tuple(Pair(*pair, _changes(*pair, tolerance)) for pair in paired)
-    return Comparison(pairs, origin(old, new), tolerance)
+    margins = _margins(() if old is None else old.margins, new.margins)
+    return Comparison(pairs, margins, origin(old, new), tolerance)
 
 
 def _paired(old: Certificate, new: Certificate) -> list[tuple[Statement | None, Statement | None]]:
@@ -159,6 +181,18 @@ def _renamed(
         waiting.setdefault((function, s.norm, s.domain), []).append(s)
     same = {s: waiting.get((function, s.norm, s.domain), []) for s, function in functions(old, gone).items()}
     return {s: there.pop() for s, there in same.items() if there}
+
+
+def _margins(old: Sequence[Margin], new: Sequence[Margin]) -> tuple[MarginPair, ...]:
+    there, known = {m.key: m for m in new}, {m.key for m in old}
+    pairs = [MarginPair(m, there.get(m.key), _of_radii(m, there.get(m.key))) for m in old]
+    return (*pairs, *(MarginPair(None, m, Change.NEW) for m in new if m.key not in known))
+
+
+def _of_radii(old: Margin, new: Margin | None) -> Change:
+    if new is None:
+        return Change.VANISHED
+    return Change.SAME if new.radius == old.radius else Change.STRONGER if new.radius > old.radius else Change.LOOSER
 
 
 def _claimed(s: Statement | None) -> tuple[Fraction | None, str | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from lipverify.baseline.certificate import Certificate, Statement, Stored
+from lipverify.baseline.stated import Certificate, Statement, Stored
 from lipverify.certificates.canonical import digest
 
 MAX_VISITS = 1 << 22

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 from rich.cells import cell_len
 
-from lipverify.baseline import Change, Comparison, Pair, Statement
-from lipverify.render.escape import markdown, upper_text, visible
+from lipverify.baseline import Change, Comparison, Margin, MarginPair, Pair, Statement
+from lipverify.render.escape import lower_text, markdown, upper_text, visible
 from lipverify.render.outcome import place
 from lipverify.render.structured import dumped
 from lipverify.render.tabular import row
@@ -59,7 +58,7 @@ def _text(comparison: Comparison, exit_code: int, width: int, colour: bool) -> s
         ]
     shown = [*lines, ""] if pairs else []
     return (
-        "\n".join([*shown, *_meanings(pairs), *_origin(comparison, visible), "", _summary(comparison, exit_code)])
+        "\n".join([*shown, *_meanings(comparison), *_origin(comparison, visible), "", _summary(comparison, exit_code)])
         + "\n"
     )
 
@@ -69,7 +68,7 @@ def _markdown(comparison: Comparison, exit_code: int) -> str:
     lines = ["## Comparison of certificates", ""]
     if pairs:
         lines += [row(HEAD), row(["---"] * len(HEAD)), *(row(_cells(pair, markdown)) for pair in pairs), ""]
-    items = [*map(markdown, _meanings(pairs)), *_origin(comparison, markdown)]
+    items = [*map(markdown, [*_margins(comparison), *_meanings(comparison)]), *_origin(comparison, markdown)]
     lines += [f"- {item}" for item in items]
     return "\n".join([*lines, "", _summary(comparison, exit_code)]) + "\n"
 
@@ -113,9 +112,22 @@ def _growth(pair: Pair) -> str:
     return f" (+{decimal_up(percent, 3)} %)" if now > then else f" (-{decimal_down(percent, 3)} %)"
 
 
-def _meanings(pairs: Iterable[Pair]) -> list[str]:
-    found = {change for pair in pairs for change in pair.changes}
-    return [f"{change.name}: {change.meaning}" for change in Change if change in found]
+def _margins(comparison: Comparison) -> list[str]:
+    """A line for every margin that is another one than it was."""
+    changed = (pair for pair in comparison.margins if pair.change not in _UNREMARKABLE)
+    return [_margin(pair) for pair in sorted(changed, key=lambda pair: not pair.fails)]
+
+
+def _margin(pair: MarginPair) -> str:
+    of = next(margin for margin in (pair.old, pair.new) if margin is not None)
+    radii = _then_now([None if m is None else lower_text(m.radius, DIGITS) for m in (pair.old, pair.new)])
+    outcome = f"FAILS: {pair.change.name}" if pair.fails else pair.change.name
+    return f"input {of.input[:12]} keeps class {of.kept} within {radii}  {outcome}"
+
+
+def _meanings(comparison: Comparison) -> list[str]:
+    found = {change for pair in comparison.pairs for change in pair.changes} | {p.change for p in comparison.margins}
+    return [f"{change.name}: {change.meaning}" for change in Change if change in found - _UNREMARKABLE]
 
 
 def _origin(comparison: Comparison, escape: Callable[[str, int], str]) -> list[str]:
@@ -148,10 +160,12 @@ def _origin(comparison: Comparison, escape: Callable[[str, int], str]) -> list[s
 
 
 def _summary(comparison: Comparison, exit_code: int) -> str:
-    failing = sum(pair.fails for pair in comparison.pairs)
-    counts = Counter("changed" if pair in _changed(comparison) else "same" for pair in comparison.pairs)
+    failing = sum(pair.fails for pair in (*comparison.pairs, *comparison.margins))
+    same = sum(set(pair.changes) <= _UNREMARKABLE for pair in comparison.pairs)
+    same += sum(pair.change in _UNREMARKABLE for pair in comparison.margins)
+    count = len(comparison.pairs) + len(comparison.margins)
     means = f"{failing} weaker than before" if failing else "nothing is weaker than it was"
-    return f"{len(comparison.pairs)} statements, {counts['same']} as they were: {means}. Exit code {exit_code}."
+    return f"{count} statements, {same} as they were: {means}. Exit code {exit_code}."
 
 
 def _data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
@@ -169,6 +183,10 @@ def _data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
                 "fails": pair.fails,
             }
             for pair in comparison.pairs
+        ],
+        "margins": [
+            {"old": _radius(p.old), "new": _radius(p.new), "changes": [p.change.name], "fails": p.fails}
+            for p in comparison.margins
         ],
         "weights": {
             "changed": list(origin.changed),
@@ -194,6 +212,10 @@ def _statement(s: Statement | None) -> dict[str, Any] | None:
         "upper": _hex(s.upper),
         "rule": s.rule,
     }
+
+
+def _radius(m: Margin | None) -> dict[str, Any] | None:
+    return None if m is None else {"input": m.input, "class": m.kept, "norm": m.norm, "radius": str(m.radius)}
 
 
 def _hex(upper: Fraction | None) -> str | None:

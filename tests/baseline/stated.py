@@ -37,6 +37,10 @@ def region(path, start, end, upper="1.5", claim="2", verdict="PROVED", norm="l2-
     }
 
 
+def margin(radius: str = "0.5", point: str = "AAAA", kept: int = 0) -> dict:
+    return {"input": {"shape": [1, 4], "base64": point}, "class": kept, "radius": radius, "norm": "l2->l2"}
+
+
 def certificate(**changes) -> dict:
     """Two dense layers with a ReLU between them, and the whole; ``changes`` replace parts of the body."""
     relu = {"value": "relu", "map": {"kind": "pointwise", "name": "relu", "slopes": [[0, 1], [1, 1]]}, "reads": ["a"]}
@@ -50,6 +54,7 @@ def certificate(**changes) -> dict:
         },
         "norms": {},
         "regions": [region("fc1", "x", "a"), region("fc2", "relu", "b"), region("", "x", "b", "2.25", None)],
+        "margins": [],
     }
     made = {"model": "m.pt2", "lipverify": "0.1.0", "torch": "2.13.0", "seconds": "3.00"}
     return sealed({"schema": "lipverify-certificate/1", "body": copy.deepcopy(body | changes), "made": made})

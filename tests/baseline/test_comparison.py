@@ -12,7 +12,7 @@ from lipverify.baseline import Change, Tolerance, compare
 from lipverify.baseline.comparison import NOISE, WEAKEST_FIRST
 from lipverify.baseline.origin import GraphChange
 from lipverify.errors import LipverifyError
-from tests.baseline.stated import BALL, certificate, edited, region, stated, weight
+from tests.baseline.stated import BALL, certificate, edited, margin, region, stated, weight
 
 C = Change
 
@@ -243,6 +243,24 @@ def test_a_bound_without_a_claim_is_held_against_a_claimed_one(tmp_path):
     """Bounds hold on the whole space, whatever the domain of the claim."""
     old = one(claim=None, upper="1.5")
     assert outcome(tmp_path, old, one(domain=BALL, upper="1.6"))["fc1", "l2->l2", None] == {C.GROWN, C.STRONGER}
+
+
+def test_margins_are_statements_too(tmp_path):
+    def changes(old, new):
+        both = (stated(tmp_path, certificate(margins=margins)) for margins in (old, new))
+        comparison = compare(*both)
+        found = [pair.change for pair in comparison.margins]
+        assert comparison.fails == any(change.fails for change in found)
+        return found
+
+    other = margin(point="BBBB")
+    assert changes([margin()], [margin()]) == [C.SAME]
+    assert changes([margin("0.5")], [margin("0.4")]) == [C.LOOSER]
+    assert changes([margin("0.5")], [margin("1/2")]) == [C.SAME]
+    assert changes([margin("0.5")], [margin("0.6")]) == [C.STRONGER]
+    assert changes([margin(), other], [other]) == [C.VANISHED, C.SAME]
+    assert changes([margin()], [margin(kept=1)]) == [C.VANISHED, C.NEW]
+    assert changes([], [margin()]) == [C.NEW]
 
 
 # ---- What the statements are of

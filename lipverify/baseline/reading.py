@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from lipverify import strict_json
+from lipverify.baseline.stated import Certificate, Margin, Statement, Stored
 from lipverify.certificates.canonical import digest
 from lipverify.claims import NORMS
 from lipverify.errors import LipverifyError, ReadError, quoted
@@ -21,69 +21,6 @@ MAX_FILE = 1 << 28
 MIGRATE = "Write it again: lipverify audit MODEL --certificate F"
 _HEX = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-]\d{1,4}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A tensor, as a certificate names it: what it is of, and the digest of its bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a certificate states of one region in one norm pair.
-
-    Attributes:
-        path: the region's.
-        norm: the norm pair.
-        domain: digest of the ball that the claim is of; None for the whole space, and without a claim.
-        claim: text of the claimed bound, or None.
-        bound: the rational that it spells.
-        verdict: None without a claim.
-        upper: the region's constant is at most this on the whole space, or None.
-        rule: of the whole, in words.
-        input, output: names of values, or None where the region has no graph.
-    """
-
-    path: str
-    norm: str
-    domain: str | None
-    claim: str | None
-    bound: Fraction | None
-    verdict: Verdict | None
-    upper: Fraction | None
-    rule: str | None
-    input: str | None
-    output: str | None
-
-    @property
-    def key(self) -> tuple[str, str, str | None]:
-        """No certificate states two things of one path, norm pair and domain."""
-        return self.path, self.norm, self.domain
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Certificate:
-    """What a certificate states, and of what.
-
-    Attributes:
-        weights: the tensors that it speaks of, by name.
-        graph: the graph in JSON, its digest among it.
-        statements: one per region, norm pair and domain.
-        made: by what it was made: names of tools and their versions.
-        sha256: digest of the body: equal for certificates that state the same of the same.
-        text: the file.
-    """
-
-    weights: Mapping[str, Stored]
-    graph: Mapping[str, Any]
-    statements: tuple[Statement, ...]
-    made: Mapping[str, str]
-    sha256: str
-    text: str
 
 
 def read_certificate(path: str | PathLike[str]) -> Certificate:
@@ -141,7 +78,7 @@ def _first(value: Mapping[str, Any], text: str) -> Certificate:
     """A certificate of schema 1."""
     _keys(value, "the certificate", ("schema", "body", "sha256"), ("evidence", "made"))
     body = value["body"]
-    _keys(body, "the body", ("semantics", "weights", "graph", "norms", "regions"))
+    _keys(body, "the body", ("semantics", "weights", "graph", "norms", "regions", "margins"))
     graph = body["graph"]
     _keys(graph, "the graph", ("input", "shape", "nodes", "sha256"))
     if body["semantics"] != "real":
@@ -154,10 +91,12 @@ def _first(value: Mapping[str, Any], text: str) -> Certificate:
     statements = tuple(_statement(region, values) for region in _list(body["regions"], "the regions"))
     if not statements:
         raise ValueError("it has no regions: nothing is stated")
-    if len({s.key for s in statements}) < len(statements):
-        raise ValueError("it states two things of one region, norm pair and domain")
+    margins = tuple(_margin(margin) for margin in _list(body["margins"], "the margins"))
+    for stated, what in ((statements, "region, norm pair and domain"), (margins, "input and class")):
+        if len({s.key for s in stated}) < len(stated):
+            raise ValueError(f"it states two things of one {what}")
     weights = {name: _stored(entry, name) for name, entry in body["weights"].items()}
-    return Certificate(weights, graph, statements, _made(value.get("made")), value["sha256"], text)
+    return Certificate(weights, graph, statements, margins, _made(value.get("made")), value["sha256"], text)
 
 
 SCHEMAS: Mapping[str, Callable[[Mapping[str, Any], str], Certificate]] = {"lipverify-certificate/1": _first}
@@ -169,9 +108,7 @@ def _statement(region: Mapping[str, Any], values: set[str]) -> Statement:
     _keys(region, "a region", names)
     path = _text(region["path"], "a path")
     where = f"the region {quoted(path)}"
-    norm = _text(region["norm"], where)
-    if norm.count("->") != 1 or not set(norm.split("->")) <= set(NORMS):
-        raise ValueError(f"{where} has the norm pair {quoted(norm)}, which is not known")
+    norm = _norm_pair(region["norm"], where)
     claim, verdict, bound, text, domain = region["claim"], region["verdict"], None, None, None
     if (claim is None) is not (verdict is None):
         raise ValueError(f"{where} has a claim without a verdict, or a verdict without a claim")
@@ -188,6 +125,23 @@ def _statement(region: Mapping[str, Any], values: set[str]) -> Statement:
             raise ValueError(f"{where} begins or ends at {quoted(end, 40)}, which is no value")
     rest = (None if region[name] is None else _text(region[name], where) for name in ("rule", "input", "output"))
     return Statement(path, norm, domain, text, bound, None if verdict is None else Verdict(verdict), upper, *rest)
+
+
+def _margin(margin: Any) -> Margin:
+    where = "a margin"
+    _keys(margin, where, ("input", "class", "radius", "norm"))
+    _keys(margin["input"], where, ("shape", "base64"))
+    if type(margin["class"]) is not int or margin["class"] < 0:
+        raise ValueError(f"{where} is of the class {quoted(margin['class'], 40)}")
+    radius = parse_rational(_text(margin["radius"], where), "the radius of a margin")
+    return Margin(digest(margin["input"]), margin["class"], _norm_pair(margin["norm"], where), radius)
+
+
+def _norm_pair(value: Any, where: str) -> str:
+    norm = _text(value, where)
+    if norm.count("->") != 1 or not set(norm.split("->")) <= set(NORMS):
+        raise ValueError(f"{where} has the norm pair {quoted(norm)}, which is not known")
+    return norm
 
 
 def hex_bound(text: Any, where: str) -> Fraction:

@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 
 from lipverify.baseline import SCHEMAS, read_certificate
-from lipverify.baseline.certificate import MIGRATE
+from lipverify.baseline.reading import MIGRATE
 from lipverify.errors import ReadError
 from lipverify.verdict import Verdict
-from tests.baseline.stated import BALL, certificate, edited, region, sealed, stated, write
+from tests.baseline.stated import BALL, certificate, edited, margin, region, sealed, stated, write
 
 
 def refused(path, *texts):
@@ -143,6 +143,12 @@ WRONG = {
     "an upper bound with a line": first(upper="0x1.8000000000000p+0\n"),
     "other semantics": lambda b: b.update(semantics="float"),
     "an unknown part": lambda b: b.update(extra=1),
+    "no margins": lambda b: b.pop("margins"),
+    "a margin twice": lambda b: b.update(margins=[margin("1"), margin("2")]),
+    "a margin of no class": lambda b: b.update(margins=[margin(kept=-1)]),
+    "a margin of a class that is no number": lambda b: b.update(margins=[margin(kept=True)]),
+    "a negative margin": lambda b: b.update(margins=[margin("-1")]),
+    "a margin without an input": lambda b: b.update(margins=[margin() | {"input": None}]),
     "no norms": lambda b: b.pop("norms"),
     "weights as a list": lambda b: b.update(weights=[]),
     "a weight without a digest": lambda b: b["weights"]["fc1.weight"].pop("sha256"),
