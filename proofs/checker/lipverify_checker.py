@@ -416,7 +416,7 @@ def _semidefinite(band, n, bits, error, square, slack, factor=None):
     scaled = t * Fraction(4) ** bits
     top = scaled.numerator // scaled.denominator
     gram = _gram(band, n)
-    lower = [row[max(0, f and 0) : i - f + 1] for i, (f, row) in enumerate(zip(gram.first, gram.rows))]
+    lower = [row[: i - f + 1] for i, (f, row) in enumerate(zip(gram.first, gram.rows))]
     if any(row[-1] > top for row in lower):
         return False
     if all(sum(map(abs, row)) <= top for row in gram.rows):  # with U = 0: orthogonal rows, for one
@@ -513,7 +513,7 @@ def _dominant(gram, top, shift, u, n):
         width = _width(2 * _bits(u.rows) + n.bit_length() + 1)
         packed = [_pack(column, width) if column else 0 for column in columns]
         ends = [t + len(column) for t, column in enumerate(columns)]
-        starts = list(range(n))
+        starts = range(n)
         squares = []
         for f, row in zip(u.first, u.rows):
             terms = [(f + k, v) for k, v in enumerate(row) if v]
@@ -545,9 +545,7 @@ def _guess(first, lower, top, slack):
     factor = _blocked_cholesky(scaled) if blocked else _cholesky(first, scaled)
     if factor is None:
         return None
-    scale = math.sqrt(top) if top.bit_length() < 1000 else None
-    if scale is None:
-        return None
+    scale = math.isqrt(top)
     return Band(list(first), [[round(v * scale) for v in row] for row in factor])
 
 
@@ -661,7 +659,7 @@ class Kernel:
 
 
 MAX_UNROLLED = 2048
-MAX_PLACES = 1 << 24
+MAX_PLACES = 1 << 22
 
 
 def unrolled_holds(kernel, square, slack, factor=None):
@@ -675,7 +673,6 @@ def unrolled_holds(kernel, square, slack, factor=None):
     small, large = sorted((tall * wide * out, height * width * inner))
     if small > MAX_UNROLLED or tall * wide * out * shape[1] * taps > MAX_PLACES:
         raise TooLarge(f"a convolution's matrix of {small} x {large} entries")
-    count = Fraction(tall * wide * out * height * width * inner)
     found = _integers(k.numbers.values, None, square, slack)
     if found is None:
         return False
@@ -711,7 +708,6 @@ def unrolled_holds(kernel, square, slack, factor=None):
         f, end = min(line), max(line)
         firsts.append(f)
         lines.append([line.get(c, 0) for c in range(f, end + 1)])
-    del count
     if k.circular:  # several taps may meet in one entry: their errors add up
         error *= taps
     return _semidefinite(Band(firsts, lines), small, bits, error, square, slack, factor)
@@ -1307,7 +1303,7 @@ class Arrays:
             values = [_signed(n, where) for n in numbers]
             radii = None if radii is None else [float(hex_number(n)) for n in _list(radii, where, len(values))]
             numbers = Numbers((len(values),), values, radii)
-            self._trusted(f"the numbers that the graph holds itself ({where})")
+            self._trusted("the numbers that the graph itself holds")
         elif "fold" in value:
             numbers = fold(_fields(value, where, ("shape", "fold"))[1], lambda leaf: self(leaf, where))
         else:
