@@ -1293,9 +1293,10 @@ class Arrays:
             if transposed not in (None, True, False):
                 raise Refused(f"{where}: transposed is true or false")
             numbers = self._weights.numbers(name)
-            if transposed and len(numbers.shape) != 2:
-                raise Refused(f"{where} transposes {name!r}, which is no matrix")
-            numbers = numbers.transposed() if transposed else numbers
+            if transposed and len(numbers.shape) < 2:
+                raise Refused(f"{where} transposes {name!r}, which has no two axes")
+            if transposed:
+                numbers = numbers.transposed() if len(numbers.shape) == 2 else _flipped(numbers)
         elif "numbers" in value:
             _, numbers, radii = _fields(value, where, ("shape", "numbers"), ("radii",))
             if len(_list(numbers, where)) > INLINE:
@@ -1304,6 +1305,15 @@ class Arrays:
             radii = None if radii is None else [float(hex_number(n)) for n in _list(radii, where, len(values))]
             numbers = Numbers((len(values),), values, radii)
             self._trusted("the numbers that the graph itself holds")
+        elif "runs" in value:
+            _, runs = _fields(value, where, ("shape", "runs"))
+            runs = [_list(run, where, 2) for run in _list(runs, where)]
+            counts = _naturals([count for _, count in runs], where)
+            if len(runs) > INLINE or sum(counts) != prod(shape) or prod(shape) > MAX_ENTRIES:
+                raise Refused(f"{where} holds more than {INLINE} runs, or another number of numbers than its shape")
+            values = [x for (n, _), count in zip(runs, counts) for x in [_signed(n, where)] * count]
+            numbers = Numbers((len(values),), values)
+            self._trusted(f"the numbers that the graph holds itself ({where})")
         elif "fold" in value:
             numbers = fold(_fields(value, where, ("shape", "fold"))[1], lambda leaf: self(leaf, where))
         else:
@@ -1598,39 +1608,40 @@ class Derivation:
             if (
                 name != norm.maps[-1]
                 or chain[0].reads != (reads[skip],)
-                or len(seen) != 2
-                or seen[1].kind != "pointwise"
+                or [m.kind for m in seen[1:]] not in (["pointwise"], ["pad", "pointwise"])
             ):
                 continue
             if (node.value, norm.maps) not in self._adjoint:
-                is_adjoint(seen[0], [n.map for n in chain], self._arrays, where)
+                is_adjoint(seen[-2::-1], [n.map for n in chain], self._arrays, where)
                 self._adjoint.add((node.value, norm.maps))
-            self._steepest(Node("", seen[1], ()), where)
-            slopes = seen[1].fields["slopes"]
+            self._steepest(Node("", seen[-1], ()), where)
+            slopes = seen[-1].fields["slopes"]
             ends = [Fraction(0)] + [c * slope * norm.square for c in (low, high) for slope in slopes]
             return max(abs(1 + min(ends)), abs(1 + max(ends))) * self._known(reads[skip])
         raise Disproved(f"{where}: no block x + c A^T sigma(A x + b) with the A of its norm ends there")
 
 
 def is_adjoint(outer, inner, arrays, where):
-    """Checks that a map is the adjoint of the operator of a chain: the same stored numbers, the same geometry.
+    """Checks that the operator of a chain is the adjoint of that of another: the same stored numbers, the same geometry.
 
     Raises:
         Disproved: where it is not, or is not seen to be.
     """
     inner_map, inner_transposed = _unwrapped(inner[-1])
-    outer_map, outer_transposed = _unwrapped(outer)
-    same = outer.inputs[0] == inner[-1].output and outer.output == inner[0].inputs[0]
-    if inner_map.kind == outer_map.kind == "dense" and len(inner) == 1:
-        a, b = _dense([outer], arrays, where), _dense(inner, arrays, where).transposed()
+    outer_map, outer_transposed = _unwrapped(outer[-1])
+    same = outer[0].inputs[0] == inner[-1].output and outer[-1].output == inner[0].inputs[0]
+    if inner_map.kind == outer_map.kind == "dense" and len(inner) == len(outer) == 1:
+        a, b = _dense(outer, arrays, where), _dense(inner, arrays, where).transposed()
         same = same and a.shape == b.shape and list(a.values) == list(b.values) and not a.radii and not b.radii
     elif inner_map.kind == outer_map.kind == "convolution":
-        a, b = _kernel([outer], arrays, where), _kernel(inner, arrays, where)
+        a, b = _kernel(outer, arrays, where), _kernel(inner, arrays, where)
         kernels = a.numbers, b.numbers
         if inner_transposed is outer_transposed:
             plain = {*a.stride, *a.dilation, a.groups, *b.stride, *b.dilation, b.groups} == {1}
             pads = tuple((k - 1 - left, k - 1 - right) for (left, right), k in zip(b.pads, b.numbers.shape[2:]))
-            same = same and plain and pads == a.pads and not (a.circular or b.circular)
+            # Circular: on the torus that the image is, where outputs are as many as inputs.
+            same = same and plain and pads == a.pads and a.circular is b.circular
+            same = same and not (a.circular and inner[-1].output[2:] != inner[0].inputs[0][2:])
             flipped = _flipped(b.numbers)
             same = same and a.numbers.shape == flipped.shape and list(a.numbers.values) == list(flipped.values)
         else:
