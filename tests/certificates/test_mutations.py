@@ -1,0 +1,91 @@
+"""Some 12,000 mutations of certificates and weights: what is accepted is true, and nothing raises.
+
+Digests are made right again after a mutation, so that they are not what saves the checker. It may refuse what is true (a
+bound above the truth that its rule cannot show); it may accept only what the oracle finds true.
+"""
+
+import json
+
+import lipverify_checker as checker
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.certificates.bases import NETWORKS, base
+from tests.certificates.materialised import Stored
+from tests.certificates.mutations import changed, garbled, other_weights, sealed, tightened
+from tests.certificates.oracle import falsehood
+
+CHANGES, TIGHTENINGS, GARBLES, WEIGHTS = 550, 250, 200, 60
+"""Of each network; the four together are 11,660 of eleven networks."""
+
+
+def mutations(count: int):
+    """That many examples, the same ones in every run."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+
+
+def judge(data: bytes, weights: Stored) -> int:
+    """The checker's exit code; fails where it accepts what is not so."""
+    outcome = checker.check(data, checker.Weights.of(weights))
+    assert outcome.exit_code in (0, 1, 2, 3) and outcome.text().isascii()
+    if outcome.exit_code == 0:
+        assert (found := falsehood(json.loads(data), weights)) is None, found
+    return outcome.exit_code
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_was_made_is_accepted_and_true(name):
+    data, weights = base(name)
+    outcome = checker.check(data, checker.Weights.of(weights))
+    assert outcome.exit_code == 0, outcome.text()
+    assert falsehood(json.loads(data), weights) is None
+    assert sealed(json.loads(data)) == sealed(json.loads(data))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_changed_tree(name):
+    text, weights = base(name)
+
+    @mutations(CHANGES)
+    @given(changed(text))
+    def check(data):
+        judge(data, weights)
+
+    check()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_tightened_norm(name):
+    text, weights = base(name)
+
+    @mutations(TIGHTENINGS)
+    @given(tightened(text))
+    def check(data):
+        judge(data, weights)
+
+    check()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_garbled_bytes(name):
+    text, weights = base(name)
+
+    @mutations(GARBLES)
+    @given(garbled(text))
+    def check(data):
+        judge(data, weights)
+
+    check()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_other_weights(name):
+    text, weights = base(name)
+
+    @mutations(WEIGHTS)
+    @given(other_weights(text, weights))
+    def check(mutated):
+        judge(*mutated)
+
+    check()
