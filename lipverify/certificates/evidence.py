@@ -35,8 +35,16 @@ def _data(row: RegionReport, witness: Witness) -> dict[str, Any]:
         "norm": str(row.norms),
         "x": array(witness.x),
         "y": array(witness.y),
-        "ratio": hexadecimal(float(short_down(witness.ratio * (1 - ROOM), FULL))),
+        "ratio": hexadecimal(float(_stated(row, witness.ratio))),
     }
+
+
+def _stated(row: RegionReport, ratio: Fraction) -> Fraction:
+    """A little less than the ratio, but above a claim that it refutes."""
+    less = ratio * (1 - ROOM)
+    if row.claim is not None and less <= row.claim.bound < ratio:
+        less = (row.claim.bound + ratio) / 2
+    return short_down(less, FULL)
 
 
 def array(x: np.ndarray) -> dict[str, Any]:
