@@ -818,7 +818,8 @@ def torus_holds(kernel, sizes, twists, grid, square, slack):
     axes = [_axis(k.image[a], made[a], shape[2 + a], k.pads[a], k.stride[a], k.dilation[a], k.circular) for a in (0, 1)]
     if not grid:
         for axis, n, twist in zip(axes, sizes, twists):
-            if n < axis.least or (axis.exact and (n != axis.least or twist)):
+            # Where no offset differs from another the block is the same at every frequency, and one point holds it.
+            if axis.reach and (n < axis.least or (axis.exact and (n != axis.least or twist))):
                 raise Disproved(f"the torus of {n} points does not hold a convolution that needs {axis.least}")
     inner = shape[1] * axes[0].phases * axes[1].phases
     per_group = shape[0] // k.groups
@@ -1037,7 +1038,8 @@ SLOPES = {
     "cos": (-1, 1),
     "erf": (0, Fraction("1.1283791671")),
     "erfc": (Fraction("-1.1283791671"), 0),
-    "gelu": (Fraction("-0.128994"), Fraction("1.128994")),
+    "gelu": (Fraction("-0.1289041452"), Fraction("1.1289041452")),
+    "gelu by tanh": (Fraction("-0.128994"), Fraction("1.128994")),
     "hardsigmoid": (0, Fraction(1, 6)),
     "hardswish": (Fraction(-1, 2), Fraction(3, 2)),
     "hardtanh": (0, 1),
