@@ -133,7 +133,14 @@ class Request:
         """
         from lipverify.certificates import certify, dumps
 
-        return dumps(certify(audited.program, audited.report, evidence=self.evidence or EVIDENCE[0]))
+        certificate = certify(
+            audited.program,
+            audited.report,
+            evidence=self.evidence or EVIDENCE[0],
+            inputs=None if self.handover.at is None else self._inputs(audited.program),
+            radius=self._radius(),
+        )
+        return dumps(certificate)
 
     @property
     def _traces_at(self) -> bool:

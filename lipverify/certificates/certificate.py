@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lipverify.certificates.arrays import Arrays
 from lipverify.certificates.canonical import digest, hexadecimal, short_up
 from lipverify.certificates.evidence import witnesses
 from lipverify.certificates.graph import graph_data
+from lipverify.certificates.margins import margins
 from lipverify.certificates.norms import Norms
 from lipverify.certificates.operators import Operators
 from lipverify.certificates.steps import Derivation, NoRule
@@ -24,6 +26,7 @@ from lipverify.errors import LipverifyError
 from lipverify.graph import Region, Regions, regions
 from lipverify.read import Program
 from lipverify.report import RegionReport, Report
+from lipverify.samples import as_samples
 from lipverify.undisturbed import undisturbed
 from lipverify.verdict import Verdict
 
@@ -31,13 +34,23 @@ SCHEMA = "lipverify-certificate/1"
 EVIDENCE = ("witnesses", "full")
 
 
-def certify(program: Program, report: Report, *, evidence: str = "witnesses") -> dict[str, Any]:
+def certify(
+    program: Program,
+    report: Report,
+    *,
+    evidence: str = "witnesses",
+    inputs: Any = None,
+    radius: Fraction | None = None,
+) -> dict[str, Any]:
     """The certificate of an audit: JSON-able data, its body a function of the program and the claims.
 
     Args:
         program: what was audited.
         report: its outcome.
         evidence: ``witnesses``, of what is refuted and of the whole; ``full`` for all of them, and factors of matrix proofs.
+        inputs: an array (k, *one input without its batch axis); those that keep their class within ``radius`` are stated, if
+            the bound of the whole shows it.
+        radius: l2.
 
     Raises:
         LipverifyError: for another word, or a program whose weights a certificate cannot name.
@@ -58,7 +71,7 @@ def certify(program: Program, report: Report, *, evidence: str = "witnesses") ->
             "graph": graph,
             "norms": norms.data,
             "regions": rows,
-            "margins": [],
+            "margins": _margins(program, rows, inputs, radius),
         }
     return {
         "schema": SCHEMA,
@@ -67,6 +80,17 @@ def certify(program: Program, report: Report, *, evidence: str = "witnesses") ->
         "evidence": {"witnesses": witnesses(report, every=evidence == "full")},
         "made": _made(report),
     }
+
+
+def _margins(
+    program: Program, rows: Sequence[Mapping[str, Any]], inputs: Any, radius: Fraction | None
+) -> list[dict[str, Any]]:
+    """What follows for inputs from the bounds of the whole."""
+    stated = {row["norm"]: row["upper"] for row in rows if row["path"] == "" and row["upper"] is not None}
+    if inputs is None or radius is None or not stated:
+        return []
+    bounds = {norm: Fraction(float.fromhex(upper)) for norm, upper in stated.items()}
+    return margins(program, bounds, as_samples(program, inputs), radius)
 
 
 def graph_of(program: Program) -> dict[str, Any]:

@@ -136,8 +136,9 @@ class _Problem:
 
     def torus(self) -> Bounded | None:
         """The best torus; with a target the smallest that reaches it."""
-        if self.phases.circular and (self.phases.repeats != 1 or set(self.one.stride) != {1}):
-            return None
+        fits = all(n % s == 0 for n, s in zip(self.one.input_shape[2:], self.one.stride, strict=True))
+        if self.phases.circular and (self.phases.repeats != 1 or not fits):
+            return None  # outputs that repeat, or a stride that goes around the image more than once
         tori = _tori(self.phases, self.target and self.target / self.scale**2)
         best: Bounded | None = None
         for torus, grid in tori:
