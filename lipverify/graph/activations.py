@@ -179,7 +179,7 @@ def _sigmoid(x: Array) -> Array:
 
 GELU = _fixed("gelu", "-0.1289041452", "1.1289041452", (), lambda x: 0.5 * x * (1 + _erf(x / sqrt(2))))
 GELU_TANH = _fixed(
-    "gelu",
+    "gelu by tanh",
     "-0.128994",
     "1.128994",
     (),
