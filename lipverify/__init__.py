@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lipverify.assertions import asserted_claims
     from lipverify.auditing import audit
+    from lipverify.baseline import compare, read_certificate
+    from lipverify.certificates import certify
     from lipverify.claims import Ball, Claim, NormPair, read_claims
     from lipverify.errors import LipverifyError
     from lipverify.evidence import Evidence, Rigor, Witness
@@ -36,6 +38,9 @@ _HOMES = {
     "RegionReport": "report",
     "Claim": "claims",
     "read_claims": "claims",
+    "certify": "certificates",
+    "compare": "baseline",
+    "read_certificate": "baseline",
     "LipverifyError": "errors",
     "Evidence": "evidence",
     "Rigor": "evidence",
@@ -61,7 +66,10 @@ __all__ = [
     "Witness",
     "asserted_claims",
     "audit",
+    "certify",
+    "compare",
     "focus",
+    "read_certificate",
     "read_claims",
     "read_model",
     "trace",

@@ -156,20 +156,19 @@ def compare(old: Certificate | None, new: Certificate, tolerance: Tolerance = To
 
 def _paired(old: Certificate, new: Certificate) -> list[tuple[Statement | None, Statement | None]]:
     """Each old statement with the new one that speaks of the same, then the new ones that none is paired with."""
-    there: dict[tuple[str, str], list[Statement]] = {}
+    there = {s.key: s for s in new.statements}
+    first: dict[tuple[str, str], Statement] = {}
     for s in new.statements:
-        there.setdefault((s.path, s.norm), []).append(s)
-    match = {s: _nearest(s, there.get((s.path, s.norm), [])) for s in old.statements}
+        first.setdefault((s.path, s.norm), s)
+    # On the same domain, else on the whole space, else on any: bounds hold everywhere, and a claim is asked for its domain.
+    match = {
+        s: there.get(s.key) or there.get((s.path, s.norm, None)) or first.get((s.path, s.norm)) for s in old.statements
+    }
     paired = set(match.values())
     fresh = [s for s in new.statements if s not in paired]
     match |= _renamed(old, [s for s in match if match[s] is None], new, fresh)
     paired = set(match.values())
     return [*match.items(), *((None, s) for s in fresh if s not in paired)]
-
-
-def _nearest(old: Statement, there: Sequence[Statement]) -> Statement | None:
-    """Of statements on the same path and norm pair the one on the same domain, else on the whole space, else any."""
-    return min(there, key=lambda s: (s.domain != old.domain, s.domain is not None), default=None)
 
 
 def _renamed(
