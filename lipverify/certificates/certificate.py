@@ -15,6 +15,7 @@ from lipverify import __version__
 from lipverify.certificates.arrays import Arrays
 from lipverify.certificates.canonical import digest, hexadecimal, short_up
 from lipverify.certificates.evidence import witnesses
+from lipverify.certificates.factors import factors
 from lipverify.certificates.graph import graph_data
 from lipverify.certificates.margins import margins
 from lipverify.certificates.norms import Norms
@@ -77,7 +78,10 @@ def certify(
         "schema": SCHEMA,
         "body": body,
         "sha256": digest(body),
-        "evidence": {"witnesses": witnesses(report, every=evidence == "full")},
+        "evidence": {
+            "witnesses": witnesses(report, every=evidence == "full"),
+            **({"factors": factors(norms.data, norms.maps)} if evidence == "full" else {}),
+        },
         "made": _made(report),
     }
 

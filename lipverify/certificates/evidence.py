@@ -1,4 +1,4 @@
-"""What is no function of the model alone: witnesses of lower bounds, and the factors of matrix proofs."""
+"""What is no function of the model alone: witnesses of lower bounds."""
 
 from __future__ import annotations
 

@@ -42,11 +42,12 @@ class Norm:
 
 
 class Norms:
-    """The norms that are known, each once; ``data`` are those that were asked for."""
+    """The norms that are known, each once; ``data`` are those that steps name, ``maps`` what they are bounds of."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Norm, dict[str, Any]] | None] = {}
+        self._known: dict[str, tuple[Norm, dict[str, Any], LinearMap] | None] = {}
         self.data: dict[str, dict[str, Any]] = {}
+        self.maps: dict[str, LinearMap] = {}
 
     def l2(self, operator: Operator, target: Fraction | None = None) -> Norm | None:
         """Of an operator in l2; None where no rule bounds it.
@@ -72,7 +73,7 @@ class Norms:
             if fields is not None:
                 square = fields.pop("square")
                 data = {"maps": list(operator.maps), **fields, "square": hexadecimal(float(square))}
-                self._known[key] = Norm(key, square, fields["rule"]), data
+                self._known[key] = Norm(key, square, fields["rule"]), data, operator.map
         known = self._known[key]
         return None if known is None else known[0]
 
@@ -80,7 +81,7 @@ class Norms:
         """The id of a norm that a step names; from now on it is part of the certificate."""
         known = self._known[norm.id]
         if known is not None:
-            self.data[norm.id] = known[1]
+            _, self.data[norm.id], self.maps[norm.id] = known
         return norm.id
 
 
