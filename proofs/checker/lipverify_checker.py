@@ -1315,7 +1315,7 @@ class Arrays:
                 raise Refused(f"{where} holds more than {INLINE} runs, or another number of numbers than its shape")
             values = [x for (n, _), count in zip(runs, counts) for x in [_signed(n, where)] * count]
             numbers = Numbers((len(values),), values)
-            self._trusted(f"the numbers that the graph holds itself ({where})")
+            self._trusted("the numbers that the graph itself holds")
         elif "fold" in value:
             numbers = fold(_fields(value, where, ("shape", "fold"))[1], lambda leaf: self(leaf, where))
         else:
