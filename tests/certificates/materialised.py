@@ -112,8 +112,9 @@ class Maps:
         key = canonical([{k: v for k, v in map_.items() if k != "bias"}, shape])
         if key not in self._matrices:
             demand(prod(shape) ** 2 <= LARGEST, "a map that is too large to be looked at")
-            rows = self.action(map_, shape)(np.eye(prod(shape)).reshape(-1, *shape))
-            self._matrices[key] = rows.reshape(len(rows), -1).T
+            count = prod(shape)
+            made = self.action(map_, shape)(np.eye(count).reshape(count, *shape))
+            self._matrices[key] = made.reshape(count, prod(made.shape[1:])).T
         return self._matrices[key]
 
     def action(self, map_: Tree, shape: tuple[int, ...]) -> Linear:

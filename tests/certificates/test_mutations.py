@@ -1,4 +1,4 @@
-"""Some 12,000 mutations of certificates and weights: what is accepted is true, and nothing raises.
+"""Some 13,000 mutations of certificates and weights: what is accepted is true, and nothing raises.
 
 Digests are made right again after a mutation, so that they are not what saves the checker. It may refuse what is true (a
 bound above the truth that its rule cannot show); it may accept only what the oracle finds true.
@@ -14,9 +14,11 @@ from tests.certificates.bases import NETWORKS, base
 from tests.certificates.materialised import Stored
 from tests.certificates.mutations import changed, garbled, other_weights, sealed, tightened
 from tests.certificates.oracle import falsehood
+from tests.certificates.statements import stated
 
 CHANGES, TIGHTENINGS, GARBLES, WEIGHTS = 550, 250, 200, 60
 """Of each network; the four together are 11,660 of eleven networks."""
+FALSE_NORMS = 2000
 
 
 def mutations(count: int):
@@ -40,7 +42,7 @@ def test_what_was_made_is_accepted_and_true(name):
     outcome = checker.check(data, checker.Weights.of(weights))
     assert outcome.exit_code == 0, outcome.text()
     assert falsehood(json.loads(data), weights) is None
-    assert sealed(json.loads(data)) == sealed(json.loads(data))
+    assert json.loads(sealed(json.loads(data))) == json.loads(data), "sealing alone changes nothing"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -89,3 +91,18 @@ def test_other_weights(name):
         judge(*mutated)
 
     check()
+
+
+@pytest.mark.parametrize("room", [1, 3, 8, 16, 28])
+def test_a_norm_below_the_truth_is_not_accepted_whatever_the_rule(room):
+    refused = 0
+    for seed in range(room * 10_000, room * 10_000 + FALSE_NORMS // 5):
+        made = stated(seed, 1 - 2.0**-room)
+        refused += made is not None and judge(*made) in (1, 3)
+    assert refused > FALSE_NORMS // 10, "the others are no operators"
+
+
+def test_a_norm_above_the_truth_is_accepted():
+    made = [stated(seed, 1 + 2.0**-10, "dense", 12) for seed in range(400)]
+    known = [m for m in made if m and b'"kind":"dense"' in m[0] and b'"diagonal"' not in m[0]]
+    assert len(known) > 10 and {judge(*m) for m in known} == {0}
