@@ -45,22 +45,17 @@ def _text(comparison: Comparison, exit_code: int, width: int, colour: bool) -> s
     pairs = _changed(comparison)
     rows = [HEAD, *(_cells(pair, visible) for pair in pairs)]
     widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
     if sum(widths) + 2 * len(widths) <= width:
         rows.insert(1, ["-" * w for w in widths])
         lines = ["  ".join(c + " " * (w - cell_len(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     else:
-        lines = ["", *("  ".join((cells[-1], *cells[:-1])) for cells in rows[1:])]
+        lines = ["  ".join((cells[-1], *cells[:-1])) for cells in rows[1:]]
     if colour:
-        offset = len(lines) - len(pairs)
-        lines[offset:] = [
-            f"\x1b[1;31m{line}\x1b[0m" if p.fails else line for line, p in zip(lines[offset:], pairs, strict=True)
-        ]
-    shown = [*lines, ""] if pairs else []
-    return (
-        "\n".join([*shown, *_meanings(comparison), *_origin(comparison, visible), "", _summary(comparison, exit_code)])
-        + "\n"
-    )
+        failing = len(lines) - len(pairs), len(lines) - len(pairs) + sum(pair.fails for pair in pairs)
+        lines[slice(*failing)] = [f"\x1b[1;31m{line}\x1b[0m" for line in lines[slice(*failing)]]
+    lines = [*lines, *_margins(comparison)] if pairs else _margins(comparison)
+    about = [*_meanings(comparison), *_origin(comparison, visible)]
+    return "\n".join([*lines, *([""] if lines else []), *about, "", _summary(comparison, exit_code)]) + "\n"
 
 
 def _markdown(comparison: Comparison, exit_code: int) -> str:

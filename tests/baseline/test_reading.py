@@ -6,8 +6,10 @@ import json
 from fractions import Fraction
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lipverify.baseline import SCHEMAS, read_certificate
+from lipverify.baseline import SCHEMAS, parse_certificate, read_certificate
 from lipverify.baseline.reading import MIGRATE
 from lipverify.errors import ReadError
 from lipverify.verdict import Verdict
@@ -179,3 +181,32 @@ def test_numbers_are_integers(tmp_path):
     refused(write(tmp_path / "c.json", sealed(data)), "integer")
     (tmp_path / "c.json").write_text(json.dumps(certificate()).replace('"3.00"', "3" * 5000))
     refused(tmp_path / "c.json")
+
+
+TEXT = json.dumps(certificate()).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(TEXT) - 1), st.binary(max_size=3), st.integers(0, 5))
+def test_of_changed_bytes_nothing_else_is_ever_stated(position, put, removed):
+    """What is outside of the body may change; what is stated may not."""
+    data = TEXT[:position] + put + TEXT[position + removed :]
+    try:
+        read = parse_certificate(data, "bytes")
+    except ReadError:
+        return
+    assert read.sha256 == json.loads(TEXT)["sha256"]
+    assert read.statements == parse_certificate(TEXT, "bytes").statements
+
+
+def test_the_table_of_schemas_says_what_is_read(tmp_path, monkeypatch):
+    """How the version before this one will be read, once there is one: by a reader of its own."""
+    path = write(tmp_path / "c.json", certificate() | {"schema": "lipverify-certificate/0"})
+    refused(path, "lipverify-certificate/0")
+    monkeypatch.setitem(SCHEMAS, "lipverify-certificate/0", SCHEMAS["lipverify-certificate/1"])
+    assert read_certificate(path).statements
+
+
+def test_a_long_file_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("lipverify.baseline.reading.MAX_FILE", 1000)
+    refused(write(tmp_path / "c.json", certificate()), "too long", "1000 bytes")
