@@ -827,6 +827,8 @@ def torus_holds(kernel, sizes, twists, grid, square, slack):
     count = sizes[0] * (sizes[1] // 2 + 1)
     if count > MAX_FREQUENCIES or count * k.groups * side * inner * per_group > MAX_WORK:
         raise TooLarge(f"a torus of {sizes[0]} x {sizes[1]} points and blocks of {per_group} x {inner}")
+    if not any(k.numbers.values) and not any(k.numbers.radii or ()):
+        return True  # the map is 0
     found = _integers(k.numbers.values, k.numbers.radii, square, slack)
     if found is None:
         return False
@@ -1279,7 +1281,17 @@ class Arrays:
     """The numbers of the arrays of a certificate: stored, inline, or folded again from what is stored."""
 
     def __init__(self, stated, weights, trusted):
-        self._stated, self._weights, self._trusted = stated, weights, trusted
+        self._stated, self._weights, self._trusted, self._left = stated, weights, trusted, 8 * MAX_ENTRIES
+
+    def spend(self, entries):
+        """Counts entries that are gone through one by one.
+
+        Raises:
+            TooLarge: where all of a certificate together are too many.
+        """
+        self._left -= entries
+        if self._left < 0:
+            raise TooLarge(f"more than {8 * MAX_ENTRIES} entries in all")
 
     def __call__(self, value, where):
         """
@@ -1404,6 +1416,7 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
     if rule == "entries" and only.kind == "diagonal":
         return entries_hold(arrays(only.fields["factor"], where), square)
     if rule == "copies" and only.kind in ("gather", "pad", "rearrange"):
+        arrays.spend(prod(only.inputs[0]) + prod(only.output) if only.kind == "gather" else 0)
         return _most_copies(only) <= square
     if rule == "separable" and only.kind == "separable":
         factors = only.fields["factors"]
@@ -1956,10 +1969,13 @@ class Outcome:
 
     @property
     def exit_code(self):
-        """0: all holds and every claim is PROVED; 1: something does not hold; 2: unreadable; 3: something unchecked or open."""
+        """0: all holds and every claim is PROVED; 1: something does not hold; 2: unreadable; 3: something unchecked or open.
+
+        Where nothing was accepted but the digests, which come first, nothing is stated: that is 3, too.
+        """
         if self.unreadable is not None:
             return 2
-        return 1 if self.refused else 3 if self.unchecked or self.open or not self.accepted else 0
+        return 1 if self.refused else 3 if self.unchecked or self.open or len(self.accepted) < 2 else 0
 
     def text(self):
         """For people, ASCII, a line for each statement."""

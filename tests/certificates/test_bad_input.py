@@ -12,8 +12,9 @@ import lipverify_checker as checker
 import pytest
 
 from tests.certificates.bases import base
-from tests.certificates.materialised import canonical, digest
+from tests.certificates.materialised import canonical
 from tests.certificates.mutations import sealed
+from tests.certificates.statements import node, norm, statement
 
 DENSE = "dense"
 HEX = "0x1.0000000000000p+0"
@@ -22,6 +23,12 @@ HEX = "0x1.0000000000000p+0"
 def parsed(name=DENSE):
     data, weights = base(name)
     return json.loads(data), weights
+
+
+def compact(name=DENSE):
+    """In canonical form, the whole file."""
+    certificate, weights = parsed(name)
+    return sealed(certificate), weights
 
 
 def outcome(certificate, weights):
@@ -98,20 +105,18 @@ def test_a_claim_that_is_stronger_than_its_evidence():
     assert outcome(certificate, weights).exit_code == 1
 
 
-def test_a_looser_bound_is_still_true_and_a_tighter_one_is_refused():
-    for norm in parsed()[0]["body"]["norms"]:
-        for region in (False, True):
-            (looser, weights), (tighter, _) = parsed(), parsed()
-            for tree, factor in ((looser, 1.5), (tighter, 1 - 2**-20)):
-                body = tree["body"]
-                body["norms"][norm]["square"] = (float.fromhex(body["norms"][norm]["square"]) * factor).hex()
-                for step in [s for r in body["regions"] for s in r["steps"]] if region else ():
-                    step["upper"] = (float.fromhex(step["upper"]) * factor**2).hex()
-                for r in body["regions"] if region else ():
-                    r["upper"] = r["upper"] and (float.fromhex(r["upper"]) * factor**2).hex()
-                    r["claim"] = r["claim"] and {**r["claim"], "bound": "1e3"}
-            assert outcome(tighter, weights).exit_code == 1
-            assert outcome(looser, weights).exit_code == (0 if region else 1)
+@pytest.mark.parametrize("name", ["linear", "linear_1", "linear_2"])
+def test_a_looser_bound_is_still_true_and_a_tighter_one_is_refused(name):
+    for factor, code in ((1 - 2**-20, 1), (1.5, 1)):
+        certificate, weights = parsed()
+        stated = certificate["body"]["norms"][name]
+        stated["square"] = (float.fromhex(stated["square"]) * factor).hex()
+        assert outcome(certificate, weights).exit_code == code
+    for region in certificate["body"]["regions"]:
+        for i, step in enumerate(region["steps"], 1):
+            step["upper"] = (float.fromhex(step["upper"]) * factor**i).hex()
+        region["upper"], region["claim"]["bound"] = region["steps"][-1]["upper"], "1e3"
+    assert outcome(certificate, weights).exit_code == 0
 
 
 BAD_NUMBERS = (
@@ -150,12 +155,12 @@ def test_a_claim_that_is_no_number(text):
 
 @pytest.mark.parametrize("token", [b"NaN", b"Infinity", b"-Infinity", b"-0", b"1.5", b"1e1000000000", b"1" * 5000])
 def test_numbers_of_json_that_are_no_integers(token):
-    data, weights = base(DENSE)
+    data, weights = compact()
     assert outcome(data.replace(b'"slack":', b'"slack":' + token + b',"x":', 1), weights).exit_code == 2
 
 
 def test_a_key_twice():
-    data, weights = base(DENSE)
+    data, weights = compact()
     assert b'"verdict":"PROVED"' in data
     assert outcome(data.replace(b'"verdict":', b'"verdict":null,"verdict":', 1), weights).exit_code == 2
 
@@ -166,7 +171,7 @@ def test_nesting(pair):
     opened = pair if pair[:1] == b"{" else b"["
     text = opened * 100_000 + (b"1" if pair != b"[" else b"") + (b"}" if opened != b"[" else b"]") * 100_000
     assert outcome(text, weights).exit_code == 2
-    data, _ = base(DENSE)
+    data, _ = compact()
     assert outcome(data.replace(b'"made":{', b'"made":{"x":' + text + b",", 1), weights).exit_code == 2
 
 
@@ -284,27 +289,6 @@ def test_the_program_accepts_what_the_function_accepts(tmp_path):
 BIG = 1 << 20
 
 
-def statement(nodes, norms, weights, shape=(1, 2)):
-    """A certificate of a graph, with one region from its input to its last value and no steps."""
-    graph = {"input": "x", "shape": list(shape), "nodes": nodes, "sha256": ""}
-    stated = {
-        name: {"dtype": dtype, "shape": list(size), "sha256": digest(data)}
-        for name, (dtype, size, data) in weights.items()
-    }
-    region = {"path": "", "norm": "l2->l2", "claim": None, "verdict": None, "reason": None, "input": "x"}
-    region |= {"output": nodes[-1]["value"], "steps": [], "upper": HEX, "rule": ""}
-    body = {"semantics": "real", "weights": stated, "graph": graph, "norms": norms, "regions": [region], "margins": []}
-    return sealed({"schema": "lipverify-certificate/1", "body": body, "sha256": ""})
-
-
-def node(value, read="x", **fields):
-    return {"value": value, "map": {"bias": None, **fields}, "reads": [read]}
-
-
-def norm(rule, *maps, **fields):
-    return {"maps": list(maps), "rule": rule, "square": HEX, "slack": 40, **fields}
-
-
 def convolution(pads=0, stride=1, dilation=1, circular=False, **fields):
     kernel = {"weight": "w", "shape": [1, 1, 2, 2]}
     return dict(kind="convolution", kernel=kernel, pads=[[pads] * 2] * 2, circular=circular, stride=[stride] * 2,
@@ -327,8 +311,8 @@ HOSTILE = {
     "a fold that broadcasts": lambda: statement(
         [node("y", kind="dense", weight={"fold": OUTER, "shape": [BIG, BIG]})], {"n": norm("dense", "y")}, W, (1, BIG)
     ),
-    "a fold of 2^22 operations": lambda: statement(
-        [node("y", kind="diagonal", factor={"fold": deep(22), "shape": [4]})], {"n": norm("entries", "y")}, W, (1, 4)
+    "a fold of 2^17 operations": lambda: statement(
+        [node("y", kind="diagonal", factor={"fold": deep(17), "shape": [4]})], {"n": norm("entries", "y")}, W, (1, 4)
     ),
     "a long matrix": lambda: statement(
         [node("y", kind="dense", weight={"weight": "long", "shape": [BIG, 1]})], {"n": norm("dense", "y")}, W, (1, 1)
@@ -352,7 +336,7 @@ HOSTILE = {
         (1, 1, BIG, BIG),
     ),
     "a gather of everything": lambda: statement(
-        [node("y", kind="gather", runs=[[0, 0, 1 << 40]], output=[BIG, BIG])], {"n": norm("copies", "y")}, W
+        [node("y", kind="gather", runs=[[0, 0, 1 << 40]], output=[BIG, BIG])], {"n": norm("copies", "y")}, W, (1, 2)
     ),
     "gathers of much, often": lambda: statement(
         [node("y", kind="gather", runs=[[0, 1, 1 << 23]], output=[1 << 23])],
