@@ -79,7 +79,7 @@ def certify(
         "body": body,
         "sha256": digest(body),
         "evidence": {
-            "witnesses": witnesses(report, every=evidence == "full"),
+            "witnesses": witnesses(report, examined, every=evidence == "full"),
             **({"factors": factors(norms.data, norms.maps)} if evidence == "full" else {}),
         },
         "made": _made(report),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from lipverify.certificates.canonical import FULL, hexadecimal, short_down
 from lipverify.evidence import Witness
+from lipverify.graph import Region
+from lipverify.maps import Affine, Concatenation, Extremum, Pointwise, Sum
 from lipverify.report import RegionReport, Report
 from lipverify.verdict import Verdict
 
@@ -17,16 +20,37 @@ ROOM = Fraction(1, 1 << 20)
 """Of itself a stated ratio is this far below the proved one: a checker folds weights to wider intervals."""
 
 
-def witnesses(report: Report, *, every: bool) -> list[dict[str, Any]]:
-    """The best witness of what is refuted and of the whole network; with ``every`` of all regions that have one."""
+EVALUATED = frozenset(("relu", "abs"))
+"""Functions of single entries through which a checker can follow a witness."""
+
+
+def witnesses(report: Report, examined: Mapping[str, Region], *, every: bool) -> list[dict[str, Any]]:
+    """The best witness of what is refuted and of the whole network; with ``every`` of all regions that have one.
+
+    Of what is not refuted only such as a checker can follow: the others would leave it with something UNCHECKED, for nothing.
+    """
     found = []
     for row in report.regions:
         shown = [e.witness for e in row.evidence if e.rigor.proves and e.witness is not None]
-        if shown and (every or row.path == "" or row.verdict is Verdict.REFUTED):
+        refuted = row.verdict is Verdict.REFUTED
+        if shown and (refuted or ((every or row.path == "") and _followed(examined.get(row.path)))):
             best = max(shown, key=lambda w: w.ratio)
             if best.ratio > 0:
                 found.append(_data(row, best))
     return found
+
+
+def _followed(region: Region | None) -> bool:
+    """Whether every map of the region is one that a checker evaluates."""
+    return (
+        region is not None
+        and region.plain is not None
+        and all(
+            isinstance(map_, Affine | Sum | Concatenation | Extremum)
+            or (isinstance(map_, Pointwise) and map_.name in EVALUATED)
+            for map_ in (node.map for node in region.plain.nodes.values())
+        )
+    )
 
 
 def _data(row: RegionReport, witness: Witness) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def factors(norms: Mapping[str, Mapping[str, Any]], maps: Mapping[str, LinearMap
     """
     found = {}
     for name, norm in norms.items():
-        linear = maps[name].of if isinstance(maps[name], Adjoint) else maps[name]
+        linear = maps[name]
+        linear = linear.of if isinstance(linear, Adjoint) else linear
         if norm["rule"] == "dense" and isinstance(linear, Dense):
             made = _factor(linear.weight.midpoint, Fraction(float.fromhex(norm["square"])), norm["slack"])
             if made is not None:

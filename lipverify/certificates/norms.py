@@ -28,6 +28,9 @@ from lipverify.maps import (
 )
 from lipverify.rigor.polyphase import planar
 
+RULES = ("dense", "unrolled", "torus", "entries", "copies", "separable", "rows")
+"""The rules of norms, as ``proofs/rules.json`` has them."""
+
 ROWS = "rows"
 BLOCK = "block"
 

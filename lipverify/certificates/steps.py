@@ -34,6 +34,9 @@ from lipverify.maps import (
     Sum,
 )
 
+RULES = ("affine", "cpl", "pointwise", "named", "sum", "joint", "rows")
+"""The rules of steps, as ``proofs/rules.json`` has them."""
+
 
 class NoRule(Exception):
     """A value whose bound no rule of a certificate derives; the message says why."""
