@@ -22,7 +22,7 @@ from lipverify.certificates.norms import Norms
 from lipverify.certificates.operators import Operators
 from lipverify.certificates.steps import Derivation, NoRule
 from lipverify.certificates.stored import Stored
-from lipverify.claims import LOGITS, Claim
+from lipverify.claims import L2, LOGITS, Claim
 from lipverify.errors import LipverifyError
 from lipverify.graph import Region, Regions, regions
 from lipverify.read import Program
@@ -126,6 +126,8 @@ def _region(
 ) -> dict[str, Any]:
     plain = None if region is None else region.plain
     unsupported = row.reason if region is None else region.unsupported
+    if row.norms not in (L2, LOGITS):
+        unsupported = unsupported or row.reason or f"no rule bounds {row.norms}"
     steps, upper, reason, rule = [], None, unsupported, ""
     if plain is not None and unsupported is None:
         derivation = Derivation(plain, operators, norms, opaque)

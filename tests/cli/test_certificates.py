@@ -179,6 +179,14 @@ def test_a_claim_that_is_refuted_is_exit_1_of_the_audit_and_3_of_the_check(made,
     assert run("compare", made / "c.json", tmp_path / "c.json").exit_code == 1
 
 
+def test_a_norm_pair_without_a_rule_has_no_bound(made, tmp_path):
+    claims = write(tmp_path / "l1.json", {"layer": "0", "bound": "9", "norm": "l1->l1"})
+    assert audit(made / "m.pt2", "--claims", claims, "--certificate", tmp_path / "c.json").exit_code == 3
+    first = json.loads((tmp_path / "c.json").read_text())["body"]["regions"][0]
+    assert (first["norm"], first["verdict"], first["upper"], first["steps"]) == ("l1->l1", "UNSUPPORTED", None, [])
+    assert checked(made, tmp_path / "c.json").exit_code == 3
+
+
 def test_a_retrained_model_is_compared_with_its_baseline(made, tmp_path):
     grown = export(tmp_path / "g.pt2", EYE | {"0.weight": torch.eye(4) * 0.49, "2.weight": torch.eye(4)[:2] * 2.1})
     result = audit(grown, "--claims", made / "claims.json", "--certificate", tmp_path / "g.json")
