@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipverify.auditing import audit
-from lipverify.certificates import certify, dumps, weights_of
+from lipverify.certificates import certify, weights_of
 from lipverify.graph import trace
 from lipverify.rigor.rounding import decimal_up
 from lipverify.verdict import Verdict
-from tests.certificates.materialised import Stored
+from tests.certificates.materialised import Stored, Tree
+from tests.certificates.mutations import sealed
 from tests.networks import ConvBlock, DenseBlock
 
 ROOM = 1 + Fraction(1, 1 << 24)
@@ -94,22 +96,46 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
 """Maker, shape of one input, and the norm of the outputs that the claim on the whole is about."""
 
 
+WITNESSED = ("convolution, circular", "groups in one dimension", "residual sum", "logits")
+"""Networks whose certificates have lower bounds; to find them takes a second or two of each."""
+MARGINS = ("dense cpl", "residual sum", "logits")
+"""Networks whose certificates have an input that keeps its class."""
+
+
 @cache
 def base(name: str) -> tuple[bytes, Stored]:
     """The certificate of one network, every region of it claimed and PROVED, and the weights."""
     make, shape, output = NETWORKS[name]
     torch.manual_seed(list(NETWORKS).index(name))
-    program = trace(make().eval(), torch.randn(shape))
+    model = make().eval()
+    program = trace(model, torch.randn(shape))
     free = audit(program, verifiers=["spectral"])
     claims = [
         {"layer": row.path, "bound": decimal_up(row.upper * ROOM, 9)} for row in free.regions if row.upper is not None
     ]
     if output == "linf":
         claims.append({"layer": "", "bound": "10", "norm": "l2->linf"})
-    report = audit(program, claims={"claims": claims}, verifiers=["spectral"])
+    verifiers = ["spectral", "witness"] if name in WITNESSED else ["spectral"]
+    report = audit(program, claims={"claims": claims}, verifiers=verifiers)
     if report.verdict is not Verdict.PROVED:
         raise ValueError(f"{name} is {report.verdict}")
-    return dumps(certify(program, report)).encode("ascii"), tensors(save(weights_of(program)))
+    certificate = certify(program, report, evidence="full")
+    if name in MARGINS:
+        margin = kept(model, shape, f"l2->{output}", max(row.upper for row in report.regions if row.path == ""))
+        certificate["body"]["margins"].append(margin)
+    return sealed(certificate), tensors(save(weights_of(program)))
+
+
+def kept(model: nn.Module, shape: tuple[int, ...], norm: str, upper: Fraction) -> Tree:
+    """A margin: an input, its class, and a radius a little below the one within which the class cannot change."""
+    x = torch.randn(shape, dtype=torch.float64)
+    with torch.no_grad():
+        (best, second, *_), (chosen, *_) = (
+            part.tolist() for part in model.double()(x).reshape(-1).sort(descending=True)
+        )
+    radius = (best - second) / ((2**0.5 if norm == "l2->l2" else 2) * float(upper)) * 0.999
+    data = base64.b64encode(x.numpy().tobytes()).decode("ascii")
+    return {"input": {"shape": list(shape), "base64": data}, "class": chosen, "radius": f"{radius:.9f}", "norm": norm}
 
 
 def tensors(data: bytes) -> Stored:

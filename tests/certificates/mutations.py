@@ -139,10 +139,12 @@ def changed(draw: Draw, text: bytes) -> bytes:
     """One to three changes anywhere in a certificate; most of them in its body."""
     tree = json.loads(text)
     for _ in range(draw(st.sampled_from((1, 1, 2, 3)))):
-        part = draw(st.sampled_from(("graph", "norms", "norms", "regions", "regions", "body", "all")))
-        body = tree.get("body") if isinstance(tree, dict) else None
+        if not isinstance(tree, dict):
+            break
+        part = draw(st.sampled_from(("graph", "norms", "norms", "regions", "regions", "evidence", "body", "all")))
+        body = tree.get("body")
         inside = body.get(part) if isinstance(body, dict) else None
-        chosen = {"body": body, "all": tree}.get(part, inside)
+        chosen = {"body": body, "all": tree, "evidence": tree.get("evidence")}.get(part, inside)
         if isinstance(chosen, dict | list) and chosen:
             change(draw, chosen)
     return sealed(tree)
