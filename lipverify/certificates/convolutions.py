@@ -35,8 +35,11 @@ SMALL_ENTRIES = 1 << 25
 GOOD = 1 + Fraction(1, 10**9)
 """A torus whose square is within that of the whole matrix' is good enough."""
 
-BUDGET = 3e10
+BUDGET = 1e11
 """Products of integers that the check of one torus takes at most, roughly; a grid of fewer frequencies is taken beyond."""
+
+FREQUENCIES = 1 << 15
+"""So many frequencies are checked at most."""
 
 SIZES = 6
 """Sizes tried per axis: the least one and the next few."""
@@ -47,8 +50,8 @@ EQUAL = 1 + 2.0**-16
 TRIED = 3
 """So many tori are looked at for one that reaches the target."""
 
-STEPS = 40
 _NARROW = 8
+_WIDE = 96
 _GRID = 16
 
 
@@ -173,7 +176,11 @@ def _tori(phases: Polyphase, target: Fraction | None) -> list[tuple[Torus, bool]
         grid = _grid(kernel, phases.least)
         return [] if grid is None else [(Torus(grid, (0, 0)), True)]
     axes = [_cosets(n, k) for n, k in zip(phases.least, kernel.shape[3:], strict=True)]
-    sides = tuple(min(64, max(16, 2 * n)) if k > 1 else 1 for n, k in zip(phases.least, kernel.shape[3:], strict=True))
+    width = min(kernel.shape[1:3])
+    finest = 64 if width <= _NARROW else 32 if width <= _WIDE else 16
+    sides = tuple(
+        min(finest, max(16, 2 * n)) if k > 1 else 1 for n, k in zip(phases.least, kernel.shape[3:], strict=True)
+    )
     waves = np.fft.fft2(_spectrum(kernel, sides)) / prod(sides)
     found = []
     for (n, s), (m, t) in itertools.product(*axes):
@@ -193,6 +200,8 @@ def _cost(kernel: Array, sizes: tuple[int, ...]) -> float:
     """Products of integers that a check takes, roughly."""
     groups, out, inner = kernel.shape[:3]
     long, short = max(out, inner), min(out, inner)
+    if prod(sizes) > 2 * FREQUENCIES:
+        return float("inf")
     return prod(sizes) / 2 * groups * (4.0 * long * short**2 + 4.0 * short**3)
 
 
@@ -224,7 +233,7 @@ def _points(size: int, twist: int, side: int) -> np.ndarray:
 def _spectrum(kernel: Array, sides: tuple[int, ...]) -> Array:
     """||B(w)||^2, the largest of the groups, on a periodic grid; half of it follows by w -> -w."""
     rows, columns = sides
-    half = _tops(kernel, Torus((rows, columns), (0, 0))).reshape(rows, -1)
+    half = _tops(kernel, Torus((rows, columns), (0, 0)), 24).reshape(rows, -1)
     values = np.empty((rows, columns))
     values[:, : half.shape[1]] = half
     for k in range(half.shape[1], columns):
@@ -232,8 +241,8 @@ def _spectrum(kernel: Array, sides: tuple[int, ...]) -> Array:
     return values
 
 
-def _tops(kernel: Array, torus: Torus) -> Array:
-    """Guesses of ||B(w)||^2 for every frequency, in float64."""
+def _tops(kernel: Array, torus: Torus, steps: int) -> Array:
+    """Guesses of ||B(w)||^2 for every frequency, in float64, by so many steps of Lanczos."""
     values = []
     for real, imaginary in Blocks(kernel, torus).chunks():
         imaginary = np.zeros_like(real) if imaginary is None else imaginary
@@ -242,14 +251,14 @@ def _tops(kernel: Array, torus: Torus) -> Array:
             top = np.linalg.eigvalsh(a if b is None else a + 1j * b)[..., -1]
         else:
             blocks = torch.complex(torch.from_numpy(real), torch.from_numpy(imaginary))
-            top = top_values(blocks.flatten(0, 1), STEPS).reshape(real.shape[:2])
+            top = top_values(blocks.flatten(0, 1), steps).reshape(real.shape[:2])
         values.append(top.max(-1))
     return np.concatenate(values)
 
 
 def torus_guess(kernel: Array, torus: Torus) -> float:
     """The largest ||B(w)||^2 on a torus, to rounding, unless the frequency is missed: by those where it seems largest."""
-    seems, top, start = _tops(kernel, torus), 0.0, 0
+    seems, top, start = _tops(kernel, torus, 32), 0.0, 0
     best = set(np.argsort(seems)[-6:].tolist())
     for real, imaginary in Blocks(kernel, torus).chunks():
         for k in sorted(best & set(range(start, start + len(real)))):

@@ -95,7 +95,8 @@ def _fields(rule: str, square: Square, **more: Any) -> dict[str, Any]:
 def _l2(linear: LinearMap, target: Fraction | None = None) -> dict[str, Any] | None:
     match linear:
         case Dense(weight=weight) | Adjoint(of=Dense(weight=weight)):
-            return _fields("dense", dense_square(weight, target))
+            square = dense_square(weight, target)
+            return None if square is None else _fields("dense", square)
         case Convolution() | Adjoint(of=Convolution()):
             of = linear if isinstance(linear, Convolution) else linear.of
             found = convolution_square(of, target) if isinstance(of, Convolution) else None
@@ -103,7 +104,9 @@ def _l2(linear: LinearMap, target: Fraction | None = None) -> dict[str, Any] | N
         case Diagonal(factor=factor):
             return _fields("entries", Square(entry_square(factor), 0))
         case Separable(factors=factors, scale=scale):
-            squares = [dense_square(matrix) for _, matrix in factors]
+            squares = [s for s in (dense_square(matrix) for _, matrix in factors) if s is not None]
+            if len(squares) < len(factors):
+                return None
             total = short_up(scale**2 * prod((s.square for s in squares), start=Fraction(1)))
             parts = {
                 "squares": [hexadecimal(float(s.square)) for s in squares],

@@ -18,7 +18,6 @@ from lipverify.certificates.canonical import root_up, short_down, short_up
 from lipverify.graph.intervals import interval
 from lipverify.maps import Array, Enclosure
 from lipverify.rigor.dense import dense_norm, orthogonal_square
-from lipverify.rigor.lanczos import top_eigenpair
 from lipverify.rigor.reductions import frobenius_up, power_of_two, unit_scaled
 
 MARGINS = (31, 27, 23, 19, 15, 11, 7, 3)
@@ -33,7 +32,8 @@ WIDENED = 1 + Fraction(1, 1 << 40)
 RADII = 1 + Fraction(1, 16)
 """Norms of radii are bounded by the checker in its own way."""
 
-_DIRECT = 4096
+LARGEST_SIDE = 4096
+"""Rows of the largest Gram matrix that a checker takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ def _slack(square: Fraction, guess: Fraction) -> int:
     return max(4, 4 * math.ceil(-math.log2(room) / 4))
 
 
-def dense_square(weight: Enclosure, target: Fraction | None = None) -> Square:
-    """Of the largest norm of a matrix of the enclosure."""
+def dense_square(weight: Enclosure, target: Fraction | None = None) -> Square | None:
+    """Of the largest norm of a matrix of the enclosure; None where it is too large."""
+    if min(weight.shape) > LARGEST_SIDE:
+        return None
     exact = None if weight.radius is not None else orthogonal_square(np.ascontiguousarray(weight.midpoint))
     if exact is not None:
         return Square(short_up(exact[0]), MOST)
     scaled, e = unit_scaled(np.ascontiguousarray(weight.midpoint))
     tall = scaled if scaled.shape[0] >= scaled.shape[1] else np.ascontiguousarray(scaled.T)
-    top = top_eigenvalue(tall)
+    top = top_of(tall.T @ tall)
     guess = widened(Fraction(top) * power_of_two(2 * e), weight.radius)
     return settled(guess, dense_norm(weight).upper, target, first_margin(tall, top))
 
@@ -90,15 +92,6 @@ def widened(guess: Fraction, radius: Array | None) -> Fraction:
     if radius is None:
         return guess
     return (root_up(guess) + frobenius_up(np.ascontiguousarray(radius)) * RADII) ** 2
-
-
-def top_eigenvalue(tall: Array) -> float:
-    """A guess of ||W||^2 by W^T W, to rounding where that is of a size that can be decomposed."""
-    n = tall.shape[1]
-    if n > _DIRECT:
-        start = np.random.default_rng(0).standard_normal(n)
-        return top_eigenpair(lambda v: tall.T @ (tall @ v), start).value
-    return top_of(tall.T @ tall)
 
 
 def top_of(matrix: np.ndarray) -> float:
