@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.certificates.bases import NETWORKS, base
 from tests.certificates.materialised import Stored
 from tests.certificates.mutations import changed, garbled, other_weights, sealed, tightened
-from tests.certificates.oracle import falsehood
+from tests.certificates.oracle import false_constants, falsehood
 from tests.certificates.statements import stated
 
 CHANGES, TIGHTENINGS, GARBLES, WEIGHTS = 480, 230, 180, 50
@@ -27,12 +27,23 @@ def mutations(count: int):
     return settings(max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=slow)
 
 
+HOLDS = " has a constant of at most "
+
+
+def shown(path: str, norm: str, upper: str) -> str:
+    """The checker's line of a region whose constant it accepts."""
+    return f"{path!r}, {norm}{HOLDS}{upper}" if path else f"the whole, {norm}{HOLDS}{upper}"
+
+
 def judge(data: bytes, weights: Stored) -> int:
     """The checker's exit code; fails where it accepts what is not so."""
     outcome = checker.check(data, checker.Weights.of(weights))
     assert outcome.exit_code in (0, 1, 2, 3) and outcome.text().isascii()
     if outcome.exit_code == 0:
         assert (found := falsehood(json.loads(data), weights)) is None, found
+    elif any(HOLDS in line for line in outcome.accepted):
+        false = {shown(*region) for region in false_constants(json.loads(data), weights)}
+        assert not false & set(outcome.accepted), "of a certificate that is not accepted what is said to hold does not"
     return outcome.exit_code
 
 
@@ -41,7 +52,9 @@ def test_what_was_made_is_accepted_and_true(name):
     data, weights = base(name)
     outcome = checker.check(data, checker.Weights.of(weights))
     assert outcome.exit_code == 0, outcome.text()
-    assert falsehood(json.loads(data), weights) is None
+    assert falsehood(json.loads(data), weights) is None and not false_constants(json.loads(data), weights)
+    stated = [shown(region["path"], region["norm"], region["upper"]) for region in json.loads(data)["body"]["regions"]]
+    assert set(stated) <= set(outcome.accepted)
     assert json.loads(sealed(json.loads(data))) == json.loads(data), "sealing alone changes nothing"
 
 
