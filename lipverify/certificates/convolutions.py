@@ -138,33 +138,29 @@ class _Problem:
         return None if proved is None else Bounded({"rule": "unrolled"}, self._settled(guess, proved))
 
     def torus(self) -> Bounded | None:
-        """The best torus; with a target the smallest that reaches it."""
+        """The best torus; with a target the first that reaches it."""
         fits = all(n % s == 0 for n, s in zip(self.one.input_shape[2:], self.one.stride, strict=True))
         if self.phases.circular and (self.phases.repeats != 1 or not fits):
             return None  # outputs that repeat, or a stride that goes around the image more than once
-        tori = _tori(self.phases, self.target and self.target / self.scale**2)
-        best: Bounded | None = None
-        for torus, grid in tori:
-            factor = Fraction(1)
-            for axis in (0, 1) if grid else ():
-                factor *= between(self.phases.kernel, axis, torus.sizes[axis]) ** 2
-            guess = torus_guess(self.phases.kernel, torus)
-            proved = torus_upper(self.phases.kernel, torus, guess)
-            if proved is None:
-                continue
-            square = self._settled(guess, proved, factor)
-            axes = len(self.given.pads)
-            rule = {
-                "rule": "torus",
-                "sizes": list(torus.sizes[:axes]),
-                "twists": list(torus.twists[:axes]),
-                "grid": grid,
-            }
-            if best is None or square.square < best.square.square:
-                best = Bounded(rule, square)
-            if self.target is None or square.square <= self.target:
+        kernel, least = self.phases.kernel, self.target and self.target / self.scale**2
+        tried: list[tuple[float, Torus, bool]] = []
+        for torus, grid in _tori(self.phases, least):
+            guess = torus_guess(kernel, torus)
+            tried.append((guess, torus, grid))
+            if least is None or guess <= least:
                 break
-        return best
+        if not tried:
+            return None
+        guess, torus, grid = tried[-1] if least is None or tried[-1][0] <= least else min(tried, key=lambda t: t[0])
+        factor = Fraction(1)
+        for axis in (0, 1) if grid else ():
+            factor *= between(kernel, axis, torus.sizes[axis]) ** 2
+        proved = torus_upper(kernel, torus, guess)
+        if proved is None:
+            return None
+        axes = len(self.given.pads)
+        rule = {"rule": "torus", "sizes": list(torus.sizes[:axes]), "twists": list(torus.twists[:axes]), "grid": grid}
+        return Bounded(rule, self._settled(guess, proved, factor))
 
 
 def _tori(phases: Polyphase, target: Fraction | None) -> list[tuple[Torus, bool]]:

@@ -57,12 +57,10 @@ class Norms:
 
         Args:
             operator: the map and its nodes.
-            target: the largest square that is good enough; where it is reached it is stated, for that purpose alone.
+            target: the largest square that is good enough for a block; where it can be proved it is stated, for that purpose
+                alone.
         """
-        if target is None:
-            return self._norm(operator, "", lambda: _l2(operator.map))
-        found = self._norm(operator, BLOCK, lambda: _l2(operator.map, target))
-        return found if found is not None and found.square <= target else self.l2(operator)
+        return self._norm(operator, "" if target is None else BLOCK, lambda: _l2(operator.map, target))
 
     def rows(self, operator: Operator) -> Norm | None:
         """Of the largest row, from l2 to linf."""
