@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 
-# ---- Numbers: stored tensors, read by hand; folded ones, in intervals ------------------------------------------------------
+# ---- Documents: JSON that is strict, bounded and free of binary floating point --------------------------------------
 
 
 class Refused(Exception):
@@ -54,21 +54,128 @@ class Unchecked(Exception):
     """A rule that is not known here."""
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """An array of float64 numbers in C order, each known to within its radius (None: exact)."""
+SCHEMA = "lipverify-certificate/1"
+RENEW = "write it again: lipverify audit MODEL --certificate FILE"
+MAX_CERTIFICATE = 1 << 28
+MAX_DEPTH = 64
+MAX_ENTRIES = 1 << 24
+INLINE = 256
+_DECIMAL = re.compile(r"\+?(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
+_RATIO = re.compile(r"(\d{1,40})/(\d{1,40})", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
-    shape: tuple
-    values: Sequence[float]
-    radii: Sequence[float] | None = None
 
-    def reshaped(self, shape):
-        return Numbers(shape, self.values, self.radii)
+def read_json(data):
+    """The value of a JSON text whose only numbers are integers of at most 400 digits, no key twice in an object.
 
-    def transposed(self):
-        rows, columns = self.shape
-        turn = lambda flat: [v for j in range(columns) for v in flat[j::columns]]  # noqa: E731
-        return Numbers((columns, rows), turn(self.values), self.radii and turn(self.radii))
+    Raises:
+        Refused: for anything else, or where it is too long or nested too deeply.
+    """
+
+    def unique(pairs):
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            raise Refused("a key appears twice in one object")
+        return value
+
+    def integer(text):
+        if len(text) > 400 or text == "-0":
+            raise Refused(f"the number {text[:30]} is no integer of at most 400 digits")
+        return int(text)
+
+    def no_number(text):
+        raise Refused(f"{text[:30]} is no integer; bounds are written as hexadecimal text")
+
+    if len(data) > MAX_CERTIFICATE:
+        raise TooLarge(f"it is {len(data)} bytes long, over the limit of {MAX_CERTIFICATE}")
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_int=integer,
+            parse_float=no_number,
+            parse_constant=no_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"it is no JSON: {str(error)[:200]}") from None
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
+        inner = [item for item in level if isinstance(item, (dict, list))]
+        level = [x for item in inner for x in (item.values() if isinstance(item, dict) else item)]
+    return value
+
+
+def digest(value):
+    """SHA-256 of the canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _fields(value, where, required, optional=()):
+    """The values of an object's required keys, in order, then of the optional ones (None where absent)."""
+    if not isinstance(value, dict):
+        raise Refused(f"{where} is no object")
+    for key in required:
+        if key not in value:
+            raise Refused(f"{where} has no {key!r}")
+    for key in value:
+        if key not in required and key not in optional:
+            raise Refused(f"{where} has the unknown key {key[:40]!r}")
+    return [value.get(key) for key in (*required, *optional)]
+
+
+def _text(value, where):
+    if not isinstance(value, str) or len(value) > 4096:
+        raise Refused(f"{where} is no text of at most 4096 characters")
+    return value
+
+
+def _list(value, where, length=None):
+    if not isinstance(value, list) or (length is not None and len(value) != length):
+        raise Refused("{} is no list{}".format(where, "" if length is None else f" of {length}"))
+    return value
+
+
+def _naturals(value, where, length=None):
+    for n in _list(value, where, length):
+        if type(n) is not int or not 0 <= n < 1 << 40:
+            raise Refused(f"{where} holds {str(n)[:40]}, no natural number")
+    return tuple(value)
+
+
+def _shape(value, where):
+    shape = _naturals(value, where)
+    if len(shape) > 16 or prod(shape) > 1 << 40:
+        raise Refused(f"{where} is too large a shape")
+    return shape
+
+
+def _pads(value, where, axes):
+    return tuple(_naturals(pair, where, 2) for pair in _list(value, where, axes))
+
+
+def _ratio(value, where):
+    """[p, q] as p / q."""
+    if len(_list(value, where, 2)) != 2 or any(type(n) is not int for n in value) or value[1] < 1:
+        raise Refused(f"{where} is no ratio [p, q]")
+    return Fraction(value[0], value[1])
+
+
+def decimal(text, where):
+    """The rational that a claim's decimal or ratio spells, >= 0."""
+    text = _text(text, where).strip(" ")
+    ratio = _RATIO.fullmatch(text)
+    if ratio and int(ratio.group(2)):
+        return Fraction(int(ratio.group(1)), int(ratio.group(2)))
+    found = _DECIMAL.fullmatch(text)
+    if len(text) > 1000 or not found or not (found.group(1) or found.group(2)) or abs(int(found.group(3) or 0)) > 400:
+        raise Refused(f"{where} {text[:40]!r} is no decimal number")
+    after = found.group(2) or ""
+    whole = int((found.group(1) or "") + after or "0")
+    return whole * Fraction(10) ** (int(found.group(3) or 0) - len(after))
 
 
 def hex_number(text):
@@ -84,6 +191,34 @@ def hex_number(text):
     if not 0 <= number < math.inf or number.hex() != text:
         raise Refused(f"{str(text)[:40]!r} is no float64 >= 0 in hexadecimal as Python writes it")
     return Fraction(number)
+
+
+# ---- Numbers: stored tensors, read by hand; folded ones, in intervals ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """An array of float64 numbers in C order, each known to within its radius (None: exact)."""
+
+    shape: tuple
+    values: Sequence[float]
+    radii: Sequence[float] | None = None
+
+    def reshaped(self, shape):
+        return Numbers(shape, self.values, self.radii)
+
+    def transposed(self):
+        """The matrix transposed; of a kernel (out, in, *taps) that of the adjoint, where nothing is strided: taps reversed."""
+        out, inner, *taps = self.shape
+        return Numbers((inner, out, *taps), self._turned(self.values), self.radii and self._turned(self.radii))
+
+    def _turned(self, flat):
+        out, inner, *taps = self.shape
+        count = prod(taps)
+        if count == 1:
+            return [v for j in range(inner) for v in flat[j::inner]]
+        begins = [(o * inner + i) * count for i in range(inner) for o in range(out)]
+        return [v for begin in begins for v in flat[begin : begin + count][::-1]]
 
 
 _DTYPES = {
@@ -205,6 +340,25 @@ def _entry(name, value, start):
     if kind not in _DTYPES or prod(shape) * _DTYPES[kind][1] != end - begin:
         raise Refused(f"the tensor {name[:80]!r} of {str(kind)[:20]} and shape {shape} does not fit its bytes")
     return kind, shape, start + begin, start + end
+
+
+def _strides(shape):
+    return [prod(shape[a + 1 :]) for a in range(len(shape))]
+
+
+def _places(shape, strides):
+    """The flat positions of the entries of an array with these strides, in C order."""
+    places = [0]
+    for n, stride in zip(shape, strides):
+        places = [p + i * stride for p in places for i in range(n)]
+    return places
+
+
+def _spread(values, shape, to):
+    """An array broadcast to a larger shape, flat."""
+    full = (1,) * (len(to) - len(shape)) + tuple(shape)
+    strides = [s if n != 1 else 0 for s, n in zip(_strides(full), full)]
+    return [values[p] for p in _places(to, strides)]
 
 
 FOLDS = {"add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "sqrt": 1, "square": 1, "abs": 1, "reciprocal": 1, "sum": 2}
@@ -494,40 +648,29 @@ def _gram(band, n):
     return Band([f for f, _ in made], [row for _, row in made])
 
 
+def _transposed(band, n):
+    """The n columns of a band, as a band."""
+    starts, columns = [0] * n, [[] for _ in range(n)]
+    for r, (f, row) in enumerate(zip(band.first, band.rows)):
+        for j, v in enumerate(row, f):
+            if not columns[j]:
+                starts[j] = r
+            columns[j].extend([0] * (r - starts[j] - len(columns[j])))
+            columns[j].append(v)
+    return Band(starts, columns)
+
+
 def _dominant(gram, top, shift, u, n):
     """Whether 4^shift (top I - G) - U U^T is diagonally dominant with a diagonal >= 0."""
     if type(shift) is not int or shift < 0:
         return False
-    if _product_is_flint(n):
-        full = [[0] * f + list(row) + [0] * (n - f - len(row)) for f, row in zip(u.first, u.rows)]
-        factor = fmpz_mat(full)
-        squares = [[int(v) for v in row] for row in (factor * factor.transpose()).tolist()]
-        squares = [(0, row) for row in squares]
-    else:
-        columns = [[] for _ in range(n)]
-        for r, (f, row) in enumerate(zip(u.first, u.rows)):
-            for k, v in enumerate(row):
-                column = columns[f + k]
-                column.extend([0] * (r - f - k - len(column)))
-                column.append(v)
-        width = _width(2 * _bits(u.rows) + n.bit_length() + 1)
-        packed = [_pack(column, width) if column else 0 for column in columns]
-        ends = [t + len(column) for t, column in enumerate(columns)]
-        starts = range(n)
-        squares = []
-        for f, row in zip(u.first, u.rows):
-            terms = [(f + k, v) for k, v in enumerate(row) if v]
-            squares.append(_combined(terms, packed, starts, ends, width) if terms else (0, []))
-    for i, (f, row) in enumerate(squares):
-        base = gram.first[i]
-        left = min(f, base)
-        a = [0] * (base - left) + gram.rows[i]
-        b = [0] * (f - left) + row
-        length = max(len(a), len(b))
-        a, b = a + [0] * (length - len(a)), b + [0] * (length - len(b))
-        remainder = [-((g << 2 * shift) + p) for g, p in zip(a, b)]
-        diagonal = remainder[i - left] + (top << 2 * shift)
-        if diagonal < sum(map(abs, remainder)) - abs(remainder[i - left]):
+    squares = _gram(_transposed(u, n), n)
+    for i, (f, g, h, p) in enumerate(zip(gram.first, gram.rows, squares.first, squares.rows)):
+        left, end = min(f, h), max(f + len(g), h + len(p))
+        g = [0] * (f - left) + g + [0] * (end - f - len(g))
+        p = [0] * (h - left) + p + [0] * (end - h - len(p))
+        line = [(x << 2 * shift) + y for x, y in zip(g, p)]
+        if (top << 2 * shift) - line[i - left] < sum(map(abs, line)) - abs(line[i - left]):
             return False
     return True
 
@@ -673,12 +816,12 @@ def unrolled_holds(kernel, square, slack, factor=None):
     small, large = sorted((tall * wide * out, height * width * inner))
     if small > MAX_UNROLLED or tall * wide * out * shape[1] * taps > MAX_PLACES:
         raise TooLarge(f"a convolution's matrix of {small} x {large} entries")
-    found = _integers(k.numbers.values, None, square, slack)
+    found = _integers(k.numbers.values, k.numbers.radii, square, slack)
     if found is None:
         return False
-    integers, bits, _ = found
+    integers, bits, error = found
     # Every entry of the matrix is one of the kernel, at most tall * wide times (in each place of the output).
-    error = root_up(Fraction(tall * wide)) * _integers(k.numbers.values, k.numbers.radii, square, slack)[2]
+    error *= root_up(Fraction(tall * wide))
     entries = {}
     axes = []
     for a in (0, 1):
@@ -902,132 +1045,6 @@ def _embedded(real, imaginary, rows, columns):
     else:
         x, y = [real[j::columns] for j in range(columns)], [imaginary[j::columns] for j in range(columns)]
     return [a + [-v for v in b] for a, b in zip(x, y)] + [b + a for a, b in zip(x, y)]
-
-
-# ---- Documents: JSON that is strict, bounded and free of binary floating point --------------------------------------
-
-SCHEMA = "lipverify-certificate/1"
-RENEW = "write it again: lipverify audit MODEL --certificate FILE"
-MAX_CERTIFICATE = 1 << 28
-MAX_DEPTH = 64
-MAX_ENTRIES = 1 << 24
-INLINE = 256
-_DECIMAL = re.compile(r"\+?(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
-_RATIO = re.compile(r"(\d{1,40})/(\d{1,40})", re.ASCII)
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-def read_json(data):
-    """The value of a JSON text whose only numbers are integers of at most 400 digits, no key twice in an object.
-
-    Raises:
-        Refused: for anything else, or where it is too long or nested too deeply.
-    """
-
-    def unique(pairs):
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise Refused("a key appears twice in one object")
-        return value
-
-    def integer(text):
-        if len(text) > 400 or text == "-0":
-            raise Refused(f"the number {text[:30]} is no integer of at most 400 digits")
-        return int(text)
-
-    def no_number(text):
-        raise Refused(f"{text[:30]} is no integer; bounds are written as hexadecimal text")
-
-    if len(data) > MAX_CERTIFICATE:
-        raise TooLarge(f"it is {len(data)} bytes long, over the limit of {MAX_CERTIFICATE}")
-    try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=unique,
-            parse_int=integer,
-            parse_float=no_number,
-            parse_constant=no_number,
-        )
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"it is no JSON: {str(error)[:200]}") from None
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise Refused(f"it is nested more than {MAX_DEPTH} levels deep")
-        inner = [item for item in level if isinstance(item, (dict, list))]
-        level = [x for item in inner for x in (item.values() if isinstance(item, dict) else item)]
-    return value
-
-
-def digest(value):
-    """SHA-256 of the canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _fields(value, where, required, optional=()):
-    """The values of an object's required keys, in order, then of the optional ones (None where absent)."""
-    if not isinstance(value, dict):
-        raise Refused(f"{where} is no object")
-    for key in required:
-        if key not in value:
-            raise Refused(f"{where} has no {key!r}")
-    for key in value:
-        if key not in required and key not in optional:
-            raise Refused(f"{where} has the unknown key {key[:40]!r}")
-    return [value.get(key) for key in (*required, *optional)]
-
-
-def _text(value, where):
-    if not isinstance(value, str) or len(value) > 4096:
-        raise Refused(f"{where} is no text of at most 4096 characters")
-    return value
-
-
-def _list(value, where, length=None):
-    if not isinstance(value, list) or (length is not None and len(value) != length):
-        raise Refused("{} is no list{}".format(where, "" if length is None else f" of {length}"))
-    return value
-
-
-def _naturals(value, where, length=None):
-    for n in _list(value, where, length):
-        if type(n) is not int or not 0 <= n < 1 << 40:
-            raise Refused(f"{where} holds {str(n)[:40]}, no natural number")
-    return tuple(value)
-
-
-def _shape(value, where):
-    shape = _naturals(value, where)
-    if len(shape) > 16 or prod(shape) > 1 << 40:
-        raise Refused(f"{where} is too large a shape")
-    return shape
-
-
-def _pads(value, where, axes):
-    return tuple(_naturals(pair, where, 2) for pair in _list(value, where, axes))
-
-
-def _ratio(value, where):
-    """[p, q] as p / q."""
-    if len(_list(value, where, 2)) != 2 or any(type(n) is not int for n in value) or value[1] < 1:
-        raise Refused(f"{where} is no ratio [p, q]")
-    return Fraction(value[0], value[1])
-
-
-def decimal(text, where):
-    """The rational that a claim's decimal or ratio spells, >= 0."""
-    text = _text(text, where).strip(" ")
-    ratio = _RATIO.fullmatch(text)
-    if ratio and int(ratio.group(2)):
-        return Fraction(int(ratio.group(1)), int(ratio.group(2)))
-    found = _DECIMAL.fullmatch(text)
-    if len(text) > 1000 or not found or not (found.group(1) or found.group(2)) or abs(int(found.group(3) or 0)) > 400:
-        raise Refused(f"{where} {text[:40]!r} is no decimal number")
-    after = found.group(2) or ""
-    whole = int((found.group(1) or "") + after or "0")
-    return whole * Fraction(10) ** (int(found.group(3) or 0) - len(after))
 
 
 # ---- The graph: values, and the maps that compute them ----------------------------------------------------------------
@@ -1309,8 +1326,7 @@ class Arrays:
             numbers = self._weights.numbers(name)
             if transposed and len(numbers.shape) < 2:
                 raise Refused(f"{where} transposes {name!r}, which has no two axes")
-            if transposed:
-                numbers = numbers.transposed() if len(numbers.shape) == 2 else _flipped(numbers)
+            numbers = numbers.transposed() if transposed else numbers
         elif "numbers" in value:
             _, numbers, radii = _fields(value, where, ("shape", "numbers"), ("radii",))
             if len(_list(numbers, where)) > INLINE:
@@ -1350,6 +1366,18 @@ def _signed(text, where):
 # ---- Norms: the operator of one or two nodes, and the rule that bounds it ----------------------------------------------
 
 
+NORMS = {
+    "dense": (),
+    "unrolled": (),
+    "torus": ("sizes", "twists", "grid"),
+    "entries": (),
+    "copies": (),
+    "separable": ("squares", "slacks"),
+    "rows": (),
+}
+"""Rules of norms, each with its fields beside those that all have."""
+
+
 @dataclass(frozen=True)
 class Norm:
     """||A||^2 <= square for the operator A of the nodes ``maps``; of ``rows``, the square of every row's norm."""
@@ -1361,11 +1389,10 @@ class Norm:
 
 def read_norm(value, where, graph):
     """The statement of one norm, its chain of nodes checked to be one; nothing is proved yet."""
-    names = ("maps", "rule", "square", "slack")
-    maps, rule, square, slack, *_ = _fields(value, where, names, ("sizes", "twists", "grid", "squares", "slacks"))
-    extra = {"torus": {"sizes", "twists", "grid"}, "separable": {"squares", "slacks"}}.get(_text(rule, where), set())
-    if set(value) - set(names) != extra:
-        raise Refused(f"{where}: the rule {str(rule)[:40]} has the fields {sorted(extra)}")
+    rule = _text(value.get("rule") if isinstance(value, dict) else None, where)
+    if rule not in NORMS:
+        raise Unchecked(f"the rule {rule[:40]} of {where}")
+    maps, _, square, slack, *_ = _fields(value, where, ("maps", "rule", "square", "slack", *NORMS[rule]))
     if not _list(maps, where) or any(_text(m, where) not in graph.nodes for m in maps):
         raise Refused(f"{where} is of no nodes of the graph")
     for first, second in itertools.pairwise(maps):
@@ -1374,7 +1401,7 @@ def read_norm(value, where, graph):
     if any(graph.nodes[m].map.kind not in LINEAR for m in maps):
         raise Disproved(f"{where} is of a node that is not linear")
     _slack(slack, where)
-    return Norm(tuple(maps), _text(rule, where), hex_number(square))
+    return Norm(tuple(maps), rule, hex_number(square))
 
 
 def _slack(value, where):
@@ -1503,6 +1530,18 @@ def _most_copies(map_):
 # ---- Steps: from the input of a region to its output -------------------------------------------------------------------
 
 
+STEPS = {
+    "affine": ("norm",),
+    "cpl": ("norm",),
+    "pointwise": (),
+    "named": (),
+    "sum": (),
+    "joint": (),
+    "rows": ("norm",),
+}
+"""Rules of steps, each with its fields beside those that all have."""
+
+
 class Derivation:
     """Upper bounds of the constants from one value of a graph, by the steps of one region."""
 
@@ -1517,15 +1556,15 @@ class Derivation:
         Raises:
             Refused, Disproved, Unchecked: where it may not be taken.
         """
-        names = ("value", "rule", "upper")
-        value, rule, upper, norm = _fields(step, "a step", names, ("norm",))
+        rule = _text(step.get("rule") if isinstance(step, dict) else None, "a step's rule")
+        if rule not in STEPS:
+            raise Unchecked(f"the rule {rule[:40]} of a step")
+        value, _, upper, *norm = _fields(step, "a step", ("value", "rule", "upper", *STEPS[rule]))
         where = "the step to {!r}".format(_text(value, "a step's value"))
         if value not in self._graph.nodes or value in self.l2 or value in self.linf:
             raise Refused(f"{where} is to no value of the graph, or to one that was reached")
-        if (rule in ("affine", "cpl", "rows")) is not (norm is not None):
-            raise Refused(f"{where}: affine, cpl and rows name a norm, the others none")
         upper, node = hex_number(upper), self._graph.nodes[value]
-        square = None if norm is None else self._norms(_text(norm, where))
+        square = self._norms(_text(norm[0], where)) if norm else None
         if rule == "rows" and rows:
             self._demand(upper**2 >= square.square * self._before(square, value, True) ** 2, where)
             self.linf[value] = upper
@@ -1642,42 +1681,29 @@ def is_adjoint(outer, inner, arrays, where):
     Raises:
         Disproved: where it is not, or is not seen to be.
     """
-    inner_map, inner_transposed = _unwrapped(inner[-1])
-    outer_map, outer_transposed = _unwrapped(outer[-1])
+    (of_outer, outer_transposed), (of_inner, inner_transposed) = _unwrapped(outer[-1]), _unwrapped(inner[-1])
     same = outer[0].inputs[0] == inner[-1].output and outer[-1].output == inner[0].inputs[0]
-    if inner_map.kind == outer_map.kind == "dense" and len(inner) == len(outer) == 1:
-        a, b = _dense(outer, arrays, where), _dense(inner, arrays, where).transposed()
-        same = same and a.shape == b.shape and list(a.values) == list(b.values) and not a.radii and not b.radii
-    elif inner_map.kind == outer_map.kind == "convolution":
+    if same and of_inner.kind == of_outer.kind == "dense" and len(inner) == len(outer) == 1:
+        same = _equal(_dense(outer, arrays, where), _dense(inner, arrays, where).transposed())
+    elif same and of_inner.kind == of_outer.kind == "convolution":
         a, b = _kernel(outer, arrays, where), _kernel(inner, arrays, where)
-        kernels = a.numbers, b.numbers
         if inner_transposed is outer_transposed:
             plain = {*a.stride, *a.dilation, a.groups, *b.stride, *b.dilation, b.groups} == {1}
             pads = tuple((k - 1 - left, k - 1 - right) for (left, right), k in zip(b.pads, b.numbers.shape[2:]))
+            same = plain and pads == a.pads and a.circular is b.circular and _equal(a.numbers, b.numbers.transposed())
             # Circular: on the torus that the image is, where outputs are as many as inputs.
-            same = same and plain and pads == a.pads and a.circular is b.circular
             same = same and not (a.circular and inner[-1].output[2:] != inner[0].inputs[0][2:])
-            flipped = _flipped(b.numbers)
-            same = same and a.numbers.shape == flipped.shape and list(a.numbers.values) == list(flipped.values)
         else:
-            same = same and replace(a, numbers=None) == replace(b, numbers=None)
-            same = same and a.numbers.shape == b.numbers.shape
-            same = same and list(a.numbers.values) == list(b.numbers.values)
-        same = same and not any(k.radii for k in kernels)
+            same = replace(a, numbers=None) == replace(b, numbers=None) and _equal(a.numbers, b.numbers)
     else:
         same = False
     if not same:
         raise Disproved(f"{where}: its two linear maps are not seen to be adjoint to each other")
 
 
-def _flipped(kernel):
-    """The kernel (in, out, *taps) with all taps in reverse order: of the adjoint, where nothing is strided."""
-    out, inner, *taps = kernel.shape
-    count = prod(taps)
-    at = [(o * inner + i) * count for i in range(inner) for o in range(out)]
-    values = [v for first in at for v in list(kernel.values[first : first + count])[::-1]]
-    radii = kernel.radii and [r for first in at for r in list(kernel.radii[first : first + count])[::-1]]
-    return Numbers((inner, out, *taps), values, radii)
+def _equal(a, b):
+    """Whether two arrays are the same exact numbers."""
+    return a.shape == b.shape and not a.radii and not b.radii and list(a.values) == list(b.values)
 
 
 # ---- Witnesses: two inputs evaluated on the graph in integers --------------------------------------------------------
@@ -1700,7 +1726,7 @@ class Evaluation:
             Unchecked: for a map that is not evaluated here, or more than MAX_PRODUCTS products.
             Disproved: where ``end`` depends on something else than ``start``.
         """
-        known, needed, stack = {start: (_fixed(x)[0], 1)}, [], [end]
+        known, stack = {start: (_fixed(x)[0], 1)}, [end]
         seen = set()
         while stack:
             name = stack.pop()
@@ -1862,25 +1888,6 @@ def _along(numbers, shape, axis):
                         yield (b * out + o) * after + a, (b * inner + i) * after + a, o * inner + i
 
     return before * out * after, triples()
-
-
-def _strides(shape):
-    return [prod(shape[a + 1 :]) for a in range(len(shape))]
-
-
-def _places(shape, strides):
-    """The flat positions of the entries of an array with these strides, in C order."""
-    places = [0]
-    for n, stride in zip(shape, strides):
-        places = [p + i * stride for p in places for i in range(n)]
-    return places
-
-
-def _spread(values, shape, to):
-    """An array broadcast to a larger shape, flat."""
-    full = (1,) * (len(to) - len(shape)) + tuple(shape)
-    strides = [s if n != 1 else 0 for s, n in zip(_strides(full), full)]
-    return [values[p] for p in _places(to, strides)]
 
 
 def _fixed(values):
