@@ -54,7 +54,7 @@ def certify(
         radius: l2.
 
     Raises:
-        LipverifyError: for another word, or a program whose weights a certificate cannot name.
+        LipverifyError: for another word, a report of another program, or weights that a certificate cannot name.
     """
     if evidence not in EVIDENCE:
         raise LipverifyError(f"evidence is {' or '.join(EVIDENCE)}, not {evidence!r}", step="Choose one of them.")
@@ -113,8 +113,31 @@ def weights_of(program: Program) -> dict[str, torch.Tensor]:
 
 
 def _examined(program: Program, report: Report) -> Regions:
+    """The regions of the report, which is of this program.
+
+    Raises:
+        LipverifyError: where it is of another one.
+    """
     found = report.examined
-    return found if found is not None and found.program is program else regions(program)
+    if found is None:
+        return regions(program)
+    other = found.program
+    if other is not program and not (
+        (program.inputs, program.outputs, program.operations, program.weight_names)
+        == (other.inputs, other.outputs, other.operations, other.weight_names)
+        and program.weights.keys() == other.weights.keys()
+        and all(_equal(weight, other.weights[name]) for name, weight in program.weights.items())
+    ):
+        raise LipverifyError(
+            "the report is of another program",
+            why="a certificate states what was audited",
+            step="Audit the program that is to be certified, with the same choice of inputs and outputs.",
+        )
+    return found
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _why(map_: Mapping[str, Any]) -> str:

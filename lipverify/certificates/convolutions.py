@@ -11,6 +11,7 @@ not depend on the last digits.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
@@ -44,8 +45,8 @@ FREQUENCIES = 1 << 15
 SIZES = 6
 """Sizes tried per axis: the least one and the next few."""
 
-EQUAL = 1 + 2.0**-16
-"""Tori whose interpolated squares are within that are equally good."""
+EQUAL = 2.0**16
+"""Tori are equally good whose squares' binary logarithms agree to one part in that."""
 
 TRIED = 3
 """So many tori are looked at for one that reaches the target."""
@@ -151,7 +152,9 @@ class _Problem:
                 break
         if not tried:
             return None
-        guess, torus, grid = tried[-1] if least is None or tried[-1][0] <= least else min(tried, key=lambda t: t[0])
+        guess, torus, grid = (
+            tried[-1] if least is None or tried[-1][0] <= least else min(tried, key=lambda t: _coarse(t[0]))
+        )
         factor = Fraction(1)
         for axis in (0, 1) if grid else ():
             factor *= between(kernel, axis, torus.sizes[axis]) ** 2
@@ -186,10 +189,14 @@ def _tori(phases: Polyphase, target: Fraction | None) -> list[tuple[Torus, bool]
     found.sort(key=lambda pair: (prod(pair[1].sizes), pair[1].sizes, pair[1].twists))
     if target is not None:
         enough = [torus for value, torus in found if value <= target * (1 - Fraction(1, 1 << 12))]
-        best = sorted(found, key=lambda pair: pair[0])[: TRIED - 1]
+        best = sorted(found, key=lambda pair: _coarse(pair[0]))[: TRIED - 1]
         return [(torus, False) for torus in (*enough[:1], *(torus for _, torus in best))]
-    least = min(value for value, _ in found)
-    return [next((torus, False) for value, torus in found if value <= least * EQUAL)]
+    return [(min(found, key=lambda pair: _coarse(pair[0]))[1], False)]
+
+
+def _coarse(value: float) -> int:
+    """Its logarithm in steps of ``EQUAL``: what is about equal is equal, and the first of it is taken."""
+    return math.floor(math.log2(max(value, 2.0**-1000)) * EQUAL)
 
 
 def _cost(kernel: Array, sizes: tuple[int, ...]) -> float:

@@ -1,8 +1,8 @@
 """Squares of norms that a certificate states: a guess and a margin, on a coarse grid, never below what is proved here.
 
-The guess is that of float64, good to about 10^-13; the margin hides what differs between machines, and rounding up to 31 bits
+The guess is that of float64, good to about 10^-14; the margin hides what differs between machines, and rounding up to 31 bits
 as well. The same weights give the same square, whatever the BLAS and its threads, unless the guess falls within its noise of
-a point of the grid: one weight in about 10^4.
+a point of the grid: one in about 10^5.
 """
 
 from __future__ import annotations

@@ -315,6 +315,15 @@ def test_the_body_is_the_same_without_what_the_audit_kept(certificates):
     assert certify(program, replace(report, examined=None))["body"] == certificate["body"]
 
 
+def test_a_report_of_another_program_is_refused():
+    first, second = (trace(nn.Linear(6, 4).eval(), VECTOR) for _ in range(2))
+    report = audit(first, bounds_only=True, verifiers=["spectral"])
+    with pytest.raises(LipverifyError, match="another program"):
+        certify(second, report)
+    same = replace(first, weights={name: weight.clone() for name, weight in first.weights.items()})
+    assert certify(same, report)["body"] == certify(first, report)["body"]
+
+
 def test_two_weights_that_differ_need_two_names():
     program = trace(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)).eval(), VECTOR)
     with pytest.raises(LipverifyError, match="two weights that differ"):
