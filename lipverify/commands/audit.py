@@ -32,7 +32,11 @@ def audit(
     ] = None,
     at: At = None,
     radius: Annotated[
-        str | None, typer.Option(help="l2 radius of the balls around --at: 0.1 or 36/255.", metavar="R")
+        str | None,
+        typer.Option(
+            help="l2 radius of the balls around --at: 0.1 or 36/255; a certificate states who keeps its class.",
+            metavar="R",
+        ),
     ] = None,
     trust_verifier: Annotated[
         list[str] | None,
@@ -55,7 +59,11 @@ def audit(
         Path | None, typer.Option(help="Write the report here, whole or not at all.", metavar="F")
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option(help="Write what was proved here, for lipverify check and compare.", metavar="F")
+        Path | None,
+        typer.Option(
+            help="Write what was proved here, with --at the inputs that keep their class; see check, compare.",
+            metavar="F",
+        ),
     ] = None,
     evidence: Annotated[
         str | None,

@@ -16,7 +16,10 @@ Model = Annotated[
     ),
 ]
 At = Annotated[
-    Path | None, typer.Option(help="Inputs (.npz or .npy, shape (k, *sample)) for local bounds.", metavar="DATA")
+    Path | None,
+    typer.Option(
+        help="Inputs (.npz or .npy, shape (k, *sample)) for local bounds and certified classes.", metavar="DATA"
+    ),
 ]
 Factory = Annotated[
     str | None,
