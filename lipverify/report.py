@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from lipverify.claims import Claim, NormPair
 from lipverify.evidence import Evidence
-from lipverify.graph import Regions
 from lipverify.verdict import Mismatch, MismatchKind, Verdict
+
+if TYPE_CHECKING:
+    from lipverify.graph import Regions  # here: who compares or shows reports needs no torch
 
 SCHEMA = "lipverify-report/1"
 

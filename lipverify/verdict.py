@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lipverify.claims import Claim
 from lipverify.evidence import Evidence
-from lipverify.rigor.rounding import decimal_down, decimal_up
+from lipverify.numerals import decimal_down, decimal_up
 
 DIGITS = 17
 """Of the bounds in a mismatch: enough to see which one is larger."""

@@ -85,10 +85,11 @@ def check(
     """
     with terminal.guarded():
         from lipverify.baseline import certificate_bytes
-        from lipverify.checking import check as check_certificate
-        from lipverify.checking import derive
 
         data = certificate_bytes(certificate)
+        from lipverify.checking import check as check_certificate  # here: a missing file is said before torch is loaded
+        from lipverify.checking import derive
+
         handover = Handover(
             model=model,
             factory=factory,

@@ -9,11 +9,11 @@ from typing import Any
 from rich.cells import cell_len
 
 from lipverify.baseline import Change, Comparison, Margin, MarginPair, Pair, Statement
+from lipverify.numerals import decimal_down, decimal_up
 from lipverify.render.escape import lower_text, markdown, upper_text, visible
 from lipverify.render.outcome import place
 from lipverify.render.structured import dumped
 from lipverify.render.tabular import row
-from lipverify.rigor.rounding import decimal_down, decimal_up
 
 SCHEMA = "lipverify-comparison/1"
 HEAD = ["layer", "claim", "verdict", "upper", "outcome"]

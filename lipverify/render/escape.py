@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from fractions import Fraction
 
+from lipverify.numerals import decimal_down, decimal_up
+
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _MARKDOWN = frozenset("\\`*_[]<>#|~&@$")
 
@@ -57,8 +59,6 @@ def lower_text(q: Fraction | None, digits: int, claim: Fraction | None = None) -
 def _rounded(q: Fraction | None, digits: int, claim: Fraction | None, up: bool) -> str:
     if q is None:
         return "-"
-    from lipverify.rigor.rounding import decimal_down, decimal_up  # here: error messages need no torch
-
     text = ""
     for n in (digits, 10, 17, 40):
         text = decimal_up(q, n) if up else decimal_down(q, n)

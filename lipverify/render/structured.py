@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipverify.numerals import decimal_down, decimal_up
 from lipverify.report import SCHEMA
-from lipverify.rigor.rounding import decimal_down, decimal_up
 
 if TYPE_CHECKING:
     from lipverify.claims import Ball

@@ -10,6 +10,9 @@ import math
 from fractions import Fraction
 from math import isqrt
 
+from lipverify.numerals import decimal_down as decimal_down
+from lipverify.numerals import decimal_up as decimal_up
+
 U = Fraction(1, 2**53)
 """Unit roundoff of float64, round to nearest."""
 
@@ -109,53 +112,3 @@ def float_up(q: Fraction) -> float:
 def float_down(q: Fraction) -> float:
     """The greatest float64 <= q (minus infinity below the least finite one)."""
     return -float_up(-q)
-
-
-def _floor_power_of_ten(q: Fraction) -> int:
-    """e with 10^e <= q < 10^(e + 1), for q > 0."""
-    e = math.floor((q.numerator.bit_length() - q.denominator.bit_length()) * math.log10(2))
-    while _times_power_of_ten(q, -e) < 1:
-        e -= 1
-    while _times_power_of_ten(q, -e) >= 10:
-        e += 1
-    return e
-
-
-def _times_power_of_ten(q: Fraction, e: int) -> Fraction:
-    return q * 10**e if e >= 0 else q / 10**-e
-
-
-def _decimal(q: Fraction, digits: int, up: bool) -> str:
-    if digits < 1:
-        raise ValueError(f"digits must be at least 1, got {digits}")
-    if q < 0:
-        return "-" + _decimal(-q, digits, not up)
-    if q.denominator == 1 and q < 10**16:
-        return str(q.numerator)
-    e = _floor_power_of_ten(q)
-    scaled = _times_power_of_ten(q, digits - 1 - e)
-    n = math.ceil(scaled) if up else math.floor(scaled)
-    if n == 10**digits:
-        n, e = n // 10, e + 1
-    text = str(n)
-    if -5 <= e < digits and e < 16:
-        text = text[: e + 1] + "." + text[e + 1 :] if e >= 0 else "0." + "0" * (-e - 1) + text
-        return text.rstrip("0").rstrip(".")
-    fraction = text[1:].rstrip("0")
-    return f"{text[0]}.{fraction}e{e:+d}" if fraction else f"{text[0]}e{e:+d}"
-
-
-def decimal_up(q: Fraction, digits: int = 10) -> str:
-    """A decimal >= q of at most ``digits`` significant digits; integers below 10^16 are printed in full.
-
-    The text is readable by :class:`fractions.Fraction`.
-
-    >>> decimal_up(Fraction(1)), decimal_up(Fraction(1, 3), 4), decimal_up(Fraction(2, 3 * 10**40), 3)
-    ('1', '0.3334', '6.67e-41')
-    """
-    return _decimal(Fraction(q), digits, True)
-
-
-def decimal_down(q: Fraction, digits: int = 10) -> str:
-    """A decimal <= q of at most ``digits`` significant digits: the counterpart of :func:`decimal_up`."""
-    return _decimal(Fraction(q), digits, False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,12 @@ def test_the_same_is_exit_0_and_says_so(pair):
     result = run("compare", pair[0], pair[0])
     assert result.exit_code == 0 and "nothing is weaker than it was" in result.stdout and result.stderr == ""
     assert "3 statements, 3 as they were" in result.stdout and "weights (2): the same" in result.stdout
+
+
+def test_it_does_not_wait_for_torch(pair):
+    code = "import sys; from lipverify.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, "compare", *map(str, pair)], capture_output=True, text=True)
+    assert "FAILS: GROWN" in done.stdout and done.stdout.endswith("False\n"), done.stdout + done.stderr
 
 
 def test_growth_is_exit_1_and_named(pair):
