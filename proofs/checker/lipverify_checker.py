@@ -337,7 +337,7 @@ def _entry(name, value, start):
     """(dtype, shape, begin, end) of a tensor."""
     kind, shape, offsets = _fields(value, f"the tensor {name[:80]!r}", ("dtype", "shape", "data_offsets"))
     shape, (begin, end) = _shape(shape, name[:80]), _naturals(offsets, name[:80], 2)
-    if kind not in _DTYPES or prod(shape) * _DTYPES[kind][1] != end - begin:
+    if not isinstance(kind, str) or kind not in _DTYPES or prod(shape) * _DTYPES[kind][1] != end - begin:
         raise Refused(f"the tensor {name[:80]!r} of {str(kind)[:20]} and shape {shape} does not fit its bytes")
     return kind, shape, start + begin, start + end
 
@@ -362,20 +362,21 @@ def _spread(values, shape, to):
 
 
 FOLDS = {"add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "sqrt": 1, "square": 1, "abs": 1, "reciprocal": 1, "sum": 2}
-MAX_FOLDED = 1 << 26
+MAX_FOLDED = 1 << 24
 
 
-def fold(expression, numbers_of):
+def fold(expression, numbers_of, spend=lambda steps: None):
     """The value of an expression on arrays, every entry enclosed: intervals of float64, rounded outward by one float.
 
     Args:
         expression: as in the certificate.
         numbers_of: an object in it -> its numbers.
+        spend: told how many numbers every operation makes.
 
     Raises:
         Refused, Disproved: where it is no expression, divides by zero, or leaves float64.
     """
-    shape, low, high = _folded(expression, numbers_of)
+    shape, low, high = _folded(expression, numbers_of, spend)
     middle, radii = [], []
     for a, b in zip(low, high):
         m = a if a == b else a / 2 + b / 2
@@ -394,7 +395,7 @@ def _down(x):
     return math.nextafter(x, -math.inf)
 
 
-def _folded(expression, numbers_of):
+def _folded(expression, numbers_of, spend):
     """(shape, lower ends, upper ends)."""
     if isinstance(expression, dict):
         numbers = numbers_of(expression)
@@ -405,12 +406,13 @@ def _folded(expression, numbers_of):
     op = expression[0] if isinstance(expression, list) and expression else None
     if not isinstance(op, str) or FOLDS.get(op) != len(expression) - 1:
         raise Refused(f"{str(op)[:40]} is no arithmetic on weights")
-    shape, a, b = _folded(expression[1], numbers_of)
+    shape, a, b = _folded(expression[1], numbers_of, spend)
+    spend(8 * prod(shape))
     if op == "sum":
         return _summed(shape, a, b, _naturals(expression[2], "the axes of a sum"))
     if FOLDS[op] == 1:
         return (shape, *_one(op, a, b))
-    other, c, d = _folded(expression[2], numbers_of)
+    other, c, d = _folded(expression[2], numbers_of, spend)
     rank = max(len(shape), len(other))
     shape, other = (1,) * (rank - len(shape)) + shape, (1,) * (rank - len(other)) + other
     if any(m != n and 1 not in (m, n) for m, n in zip(shape, other)):
@@ -418,6 +420,7 @@ def _folded(expression, numbers_of):
     both = tuple(n if m == 1 else m for m, n in zip(shape, other))
     if prod(both) > MAX_FOLDED:
         raise TooLarge(f"a folded array of {prod(both)} numbers")
+    spend(8 * prod(both))
     a, b, c, d = _spread(a, shape, both), _spread(b, shape, both), _spread(c, other, both), _spread(d, other, both)
     return (both, *_two(op, a, b, c, d))
 
@@ -521,6 +524,8 @@ def dense_holds(weight, square, slack, factor=None):
         raise TooLarge(f"a Gram matrix of {min(rows, columns)} rows")
     if rows < columns:
         weight, rows, columns = weight.transposed(), columns, rows
+    if Fraction(max(map(abs, weight.values), default=0)) ** 2 > square:  # the norm is at least any entry
+        return False
     found = _integers(weight.values, weight.radii, square, slack)
     if found is None:
         return False
@@ -532,8 +537,8 @@ def dense_holds(weight, square, slack, factor=None):
 def _integers(values, radii, square, slack):
     """Numbers as integers over 2^k, k, and a bound of the Frobenius norm of what that and the radii leave out.
 
-    k is such that rounding leaves out less than 2^-(slack + 10) of the root of ``square``. None where an entry or the radii are
-    larger than the bound allows (a matrix's norm is at least any entry's).
+    k is such that rounding leaves out less than 2^-(slack + 10) of the root of ``square``. None where numbers are far larger than
+    that, or are not zero and ``square`` is.
     """
     if not any(values) and not (radii and any(radii)):
         return [0] * len(values), 0, Fraction(0)
@@ -542,9 +547,8 @@ def _integers(values, radii, square, slack):
     count = len(values)
     spread = Fraction(count) / square
     k = slack + 10 + (spread.numerator.bit_length() - spread.denominator.bit_length() + 2) // 2
-    if Fraction(max(map(abs, values))) ** 2 > square:
+    if math.frexp(max(map(abs, values)))[1] + k > 1000:
         return None
-    # An entry below the root of `square` has at most slack + 10 + bits(count) / 2 + 2 bits here, whatever its exponent.
     scaled = [math.ldexp(v, k) for v in values]  # exact, or below 2^-1000 (and then rounded to 0 and counted)
     integers = list(map(round, scaled))
     inexact = sum(1 for n, x, v in zip(integers, scaled, values) if n != x or (v and not n))
@@ -889,6 +893,8 @@ def _axis(n, m, taps, pad, stride, dilation, circular):
         parts = [divmod(t * dilation - pad[0], stride) for t in range(taps)]
         return Axis(stride, tuple(p for _, p in parts), tuple(a for a, _ in parts), n // stride, True)
     if stride == 1 and dilation > 1:
+        if min(dilation, m) > MAX_DILATION:
+            raise TooLarge(f"a dilation of {dilation}")
         sums = [
             ((q - pad[0]) // dilation, (q - pad[0]) % dilation, -(-(m - q) // dilation))
             for q in range(min(dilation, m))
@@ -908,6 +914,7 @@ def _torus(count, outputs, low, high):
     return max(count + max(0, -(first + low), last + high - count + 1), last - first + 1)
 
 
+MAX_DILATION = 1 << 12
 MAX_FREQUENCIES = 1 << 18
 MAX_WORK = 1 << 38
 _FINE = 160
@@ -944,7 +951,7 @@ def _arctan(n):
     return total
 
 
-def torus_holds(kernel, sizes, twists, grid, square, slack):
+def torus_holds(kernel, sizes, twists, grid, square, slack, spend=lambda steps: None):
     """Whether ||B(w)||^2 <= ``square`` for the blocks B(w) of a convolution at the frequencies of a torus that holds it.
 
     B(w) = sum_a K_a e^(-i w.a) at w = pi (2 k + twist) / N per axis. The convolution is a part of the torus' matrix, which the
@@ -970,6 +977,7 @@ def torus_holds(kernel, sizes, twists, grid, square, slack):
     count = sizes[0] * (sizes[1] // 2 + 1)
     if count > MAX_FREQUENCIES or count * k.groups * side * inner * per_group > MAX_WORK:
         raise TooLarge(f"a torus of {sizes[0]} x {sizes[1]} points and blocks of {per_group} x {inner}")
+    spend(count * k.groups * (64 * inner * per_group * max(shape[2:]) + side * inner * per_group) // 32)
     if not any(k.numbers.values) and not any(k.numbers.radii or ()):
         return True  # the map is 0
     found = _integers(k.numbers.values, k.numbers.radii, square, slack)
@@ -1294,21 +1302,26 @@ def _broadcasts(shape, to):
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
+BUDGET, EACH = 1 << 27, 1 << 9
+"""Steps, of about 10^-7 seconds, that a certificate may take: so many, and so many more for each number of the weights."""
+
+
 class Arrays:
     """The numbers of the arrays of a certificate: stored, inline, or folded again from what is stored."""
 
     def __init__(self, stated, weights, trusted):
-        self._stated, self._weights, self._trusted, self._left = stated, weights, trusted, 8 * MAX_ENTRIES
+        self._stated, self._weights, self._trusted = stated, weights, trusted
+        self._left = BUDGET + EACH * sum(prod(weights.entry(name)[1]) for name in stated)
 
-    def spend(self, entries):
-        """Counts entries that are gone through one by one.
+    def spend(self, steps):
+        """Counts steps of all that a certificate asks for: entries gone through, products of a witness, or 32 of a proof.
 
         Raises:
-            TooLarge: where all of a certificate together are too many.
+            TooLarge: where they are too many together.
         """
-        self._left -= entries
+        self._left -= steps
         if self._left < 0:
-            raise TooLarge(f"more than {8 * MAX_ENTRIES} entries in all")
+            raise TooLarge("more steps in all than weights of this size deserve")
 
     def __call__(self, value, where):
         """
@@ -1317,35 +1330,34 @@ class Arrays:
             Unchecked: where the certificate gives a digest instead.
         """
         shape = _array_shape(value, where)
+        self.spend(prod(shape))
         if "weight" in value:
             _, name, transposed = _fields(value, where, ("shape", "weight"), ("transposed",))
             if _text(name, where) not in self._stated:
                 raise Refused(f"{where} reads the weight {name!r}, whose digest is not stated")
-            if transposed not in (None, True, False):
+            if transposed is not None and type(transposed) is not bool:
                 raise Refused(f"{where}: transposed is true or false")
             numbers = self._weights.numbers(name)
             if transposed and len(numbers.shape) < 2:
                 raise Refused(f"{where} transposes {name!r}, which has no two axes")
             numbers = numbers.transposed() if transposed else numbers
-        elif "numbers" in value:
-            _, numbers, radii = _fields(value, where, ("shape", "numbers"), ("radii",))
-            if len(_list(numbers, where)) > INLINE:
-                raise Refused(f"{where} holds more than {INLINE} numbers")
-            values = [_signed(n, where) for n in numbers]
+        elif "numbers" in value or "runs" in value:
+            if "runs" in value:
+                radii = None
+                runs = [_list(run, where, 2) for run in _list(_fields(value, where, ("shape", "runs"))[1], where)]
+            else:
+                _, found, radii = _fields(value, where, ("shape", "numbers"), ("radii",))
+                runs = [(n, 1) for n in _list(found, where)]
+            counts = _naturals([count for _, count in runs], where)
+            if len(runs) > INLINE or sum(counts) != prod(shape) or prod(shape) > MAX_ENTRIES:
+                raise Refused(f"{where} holds more than {INLINE} numbers, or others than of its shape")
+            values = [x for (n, _), count in zip(runs, counts) for x in [_signed(n, where)] * count]
             radii = None if radii is None else [float(hex_number(n)) for n in _list(radii, where, len(values))]
             numbers = Numbers((len(values),), values, radii)
             self._trusted("the numbers that the graph itself holds")
-        elif "runs" in value:
-            _, runs = _fields(value, where, ("shape", "runs"))
-            runs = [_list(run, where, 2) for run in _list(runs, where)]
-            counts = _naturals([count for _, count in runs], where)
-            if len(runs) > INLINE or sum(counts) != prod(shape) or prod(shape) > MAX_ENTRIES:
-                raise Refused(f"{where} holds more than {INLINE} runs, or another number of numbers than its shape")
-            values = [x for (n, _), count in zip(runs, counts) for x in [_signed(n, where)] * count]
-            numbers = Numbers((len(values),), values)
-            self._trusted("the numbers that the graph itself holds")
         elif "fold" in value:
-            numbers = fold(_fields(value, where, ("shape", "fold"))[1], lambda leaf: self(leaf, where))
+            expression = _fields(value, where, ("shape", "fold"))[1]
+            numbers = fold(expression, lambda leaf: self(leaf, where), self.spend)
         else:
             _fields(value, where, ("shape", "trusted"))
             raise Unchecked(f"the numbers of {where}, of which the certificate has a digest only")
@@ -1418,6 +1430,7 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
         Disproved, Refused: where the rule is not one of this operator.
     """
     chain = [graph.nodes[m].map for m in norm.maps]
+    arrays.spend(_cost(chain, value) // 32)
     rule, square, slack = norm.rule, norm.square, value["slack"]
     if rule in ("dense", "rows") and chain[0].kind in ("dense", "adjoint") and _unwrapped(chain[0])[0].kind == "dense":
         matrix = _dense(chain, arrays, where)
@@ -1430,7 +1443,7 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
         twists = _naturals(value["twists"], where, len(kernel.image))
         if type(value["grid"]) is not bool:
             raise Refused(f"{where}: grid is true or false")
-        return torus_holds(kernel, sizes, twists, value["grid"], square, slack)
+        return torus_holds(kernel, sizes, twists, value["grid"], square, slack, arrays.spend)
     if rule == "rows" and chain[-1].kind in ("convolution", "diagonal"):
         kernel = _kernel(chain, arrays, where)
         numbers, reach = kernel.numbers, zip(kernel.numbers.shape[2:], kernel.dilation, kernel.image)
@@ -1443,7 +1456,7 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
     if rule == "entries" and only.kind == "diagonal":
         return entries_hold(arrays(only.fields["factor"], where), square)
     if rule == "copies" and only.kind in ("gather", "pad", "rearrange"):
-        arrays.spend(prod(only.inputs[0]) + prod(only.output) if only.kind == "gather" else 0)
+        arrays.spend(2 * (prod(only.inputs[0]) + prod(only.output)) if only.kind == "gather" else 0)
         return _most_copies(only) <= square
     if rule == "separable" and only.kind == "separable":
         factors = only.fields["factors"]
@@ -1453,6 +1466,21 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
             dense_holds(arrays(matrix, where), s, room) for (_, matrix), s, room in zip(factors, squares, slacks)
         )
     raise Unchecked(f"the rule {rule} of a map of kind {only.kind}")
+
+
+def _cost(chain, value):
+    """Products of integers that the proof of a norm takes, about."""
+    sides = [prod(chain[0].inputs[0]), prod(chain[-1].output)]
+    kind, fields = _unwrapped(chain[0])[0].kind, _unwrapped(chain[0])[0].fields
+    if value["rule"] == "unrolled":
+        return min(sides) ** 2 * max(sides)
+    if value["rule"] == "torus":
+        return 0  # torus_holds counts its frequencies
+    matrices = (
+        [m for _, m in fields["factors"]] if kind == "separable" else [fields["weight"]] if kind == "dense" else []
+    )
+    shapes = [sorted(_array_shape(m, "a matrix")) for m in matrices]
+    return sum(small**2 * (small + large) for small, large in shapes)
 
 
 def _unwrapped(map_):
@@ -1530,6 +1558,8 @@ def _most_copies(map_):
 # ---- Steps: from the input of a region to its output -------------------------------------------------------------------
 
 
+MAX_SCALARS = 8
+"""Factors of one residual branch."""
 STEPS = {
     "affine": ("norm",),
     "cpl": ("norm",),
@@ -1644,11 +1674,12 @@ class Derivation:
             if node.map.fields["signs"][skip] != 1:
                 continue
             sign, name, seen = node.map.fields["signs"][branch], reads[branch], []
-            low = high = Fraction(sign)
+            low, high, scalars = Fraction(sign), Fraction(sign), 0
             while name in nodes and len(nodes[name].reads) == 1 and name not in norm.maps:
                 map_ = nodes[name].map
                 if map_.kind == "diagonal" and prod(_array_shape(map_.fields["factor"], where)) == 1:
-                    if "pointwise" in [m.kind for m in seen]:
+                    scalars += 1
+                    if "pointwise" in [m.kind for m in seen] or scalars > MAX_SCALARS:
                         break
                     factor = self._arrays(map_.fields["factor"], where)
                     middle = Fraction(factor.values[0])
@@ -1710,6 +1741,8 @@ def _equal(a, b):
 
 POINT = 160
 """Bits after the point of every value."""
+LONGEST = 1 << 13
+"""Bits of a value, at most."""
 MAX_PRODUCTS = 1 << 27
 
 
@@ -1737,17 +1770,26 @@ class Evaluation:
             seen.add(name)
             stack.extend(self._graph.nodes[name].reads)
         needed = [node for name, node in self._graph.nodes.items() if name in seen]
+        last = {read: node.value for node in needed for read in node.reads}
         for node in needed:
             known[node.value] = self._apply(node, [known[read] for read in node.reads])
+            for read in set(node.reads):
+                if last[read] == node.value and read != end:
+                    del known[read]
         return known[end]
 
     def _apply(self, node, before):
         map_, fields, where = node.map, node.map.fields, f"the value {node.value!r}"
         if prod(map_.output) > MAX_ENTRIES:
             raise Unchecked(f"a witness through more than {MAX_ENTRIES} entries ({where})")
+        if map_.kind in ("named", "opaque"):
+            raise Unchecked("a witness through {} ({})".format(fields["name"], where))
         if not prod(map_.output):
             return [], 0
+        self._arrays.spend(prod(map_.output) * (1 + len(before)))
         values, radius = before[0]
+        if max(max(map(abs, v), default=0) for v, _ in before).bit_length() > LONGEST:
+            raise Unchecked(f"a witness through numbers beyond 2^{LONGEST - POINT} ({where})")
         if map_.kind in LINEAR:
             values, radius = self._linear(map_, values, radius, where)
             if fields["bias"] is not None:
@@ -1812,8 +1854,8 @@ class Evaluation:
             total[i] += w * values[j]
             weight[i] += abs(w)
         self._left -= count
-        terms = count if size else 0
-        spread = max(weight, default=0) * radius + terms * error * largest
+        self._arrays.spend(count)
+        spread = max(weight, default=0) * radius + count * error * largest
         return [t >> POINT for t in total], (spread >> POINT) + 2
 
 
@@ -1830,8 +1872,8 @@ def _triples(map_, numbers):
         kernel, axes = numbers.shape, []
         for a, (n, m) in enumerate(zip(shape[2:], output[2:])):
             pad, step, dilation = fields["pads"][a][0], fields["stride"][a], fields["dilation"][a]
-            if m * kernel[2 + a] > MAX_PRODUCTS:
-                raise Unchecked(f"a witness that takes more than {MAX_PRODUCTS} products")
+            if m * kernel[2 + a] > MAX_PLACES:
+                raise Unchecked(f"a witness through a convolution of {m} places and {kernel[2 + a]} taps")
             reads = [(i, t, i * step + t * dilation - pad) for i in range(m) for t in range(kernel[2 + a])]
             axes.append([(i, t, j % n) for i, t, j in reads if fields["circular"] or 0 <= j < n])
         axes = axes if len(axes) == 2 else [axes[0], [(0, 0, 0)]]
@@ -1951,6 +1993,7 @@ def _point(value, where, size):
 # ---- The whole certificate -------------------------------------------------------------------------------------------
 
 VERDICTS = ("PROVED", "REFUTED", "UNDECIDED", "UNSUPPORTED", "CONFLICT")
+PAIRS = ("l2->l2", "l2->linf")
 GRAPH_ON_TRUST = "that the graph is the model's program, and the regions are its layers"
 
 
@@ -2017,10 +2060,10 @@ def check(certificate, weights, progress=lambda line: None):
     outcome = Outcome([], [], [], [], [GRAPH_ON_TRUST])
     try:
         _Check(certificate, weights, progress, outcome).run()
-    except (Refused, RecursionError, OverflowError, MemoryError) as error:
-        outcome.unreadable = "{} ({})".format(error or type(error).__name__, "nothing is accepted")
-    except Disproved as error:
+    except (Disproved, Unchecked) as error:
         outcome.refused.append(str(error))
+    except Exception as error:  # a defect of this program is no reason to believe what it was given
+        outcome.unreadable = f"{str(error) or type(error).__name__} (nothing is accepted)"
     if has_flint():
         outcome.trusted.append("the integer products of python-flint")
     return outcome
@@ -2164,10 +2207,11 @@ class _Check:
         derived = upper is not None and self._say(
             lambda: self._derive(values, steps, upper), "{} has a constant of at most {}".format(where, values["upper"])
         )
-        shown = [w for w in witnesses if w[:2] == (values["path"], values["norm"])]
-        for witness in shown:
+        shown = []
+        for witness in witnesses.get((values["path"], values["norm"]), ()):
             what = f"{where} has no constant below {float(witness[4]).hex()}, by two inputs"
-            self._say(lambda w=witness: self._show(w, values), what)
+            if self._say(lambda w=witness: self._show(w, values), what):
+                shown.append(witness)
         if bound is None:
             return
         what = "{}: {} <= {}".format(where, values["verdict"], values["claim"]["bound"])
@@ -2207,7 +2251,7 @@ class _Check:
             Refused, Disproved, Unchecked: where the steps do not lead to the region's bound.
         """
         (start, end), rows = self._ends(values), values["norm"] == "l2->linf"
-        if values["norm"] not in ("l2->l2", "l2->linf"):
+        if values["norm"] not in PAIRS:
             raise Unchecked("the norm pair {}".format(str(values["norm"])[:40]))
         if values["path"] == "" and start != self._graph.input:
             raise Disproved("the whole does not begin at the graph's input")
@@ -2234,17 +2278,19 @@ class _Check:
             Refused, Disproved, Unchecked: where two inputs do not show their ratio.
         """
         start, _ = self._ends(values)
+        if witness[1] not in PAIRS:
+            raise Unchecked(f"a ratio in the norm pair {witness[1][:40]}")
         if prod(self._graph.shape_of(start)) != len(witness[2]):
             raise Refused("the two inputs are of another size")
         if not _witness_holds(witness, values, self._graph, self._arrays):
             raise Disproved("the two inputs do not show it")
 
     def _read_witnesses(self, regions):
-        """(path, norm, x, y, ratio) of each witness."""
+        """The witnesses (path, norm, x, y, ratio) by path and norm."""
         if self._evidence is None:
-            return []
+            return {}
         witnesses, _ = _fields(self._evidence, "the evidence", ("witnesses",), ("factors",))
-        read = []
+        read = {}
         for entry in _list(witnesses, "the witnesses"):
             path, norm, x, y, ratio = _fields(entry, "a witness", ("path", "norm", "x", "y", "ratio"))
             region = regions.get((path, norm)) if isinstance(path, str) and isinstance(norm, str) else None
@@ -2254,7 +2300,8 @@ class _Check:
             if not all(known):
                 raise Refused(f"{where} is of no region with a graph")
             size = prod(self._graph.shape_of(start))
-            read.append((path, norm, _point(x, where, size), _point(y, where, size), hex_number(ratio)))
+            found = path, norm, _point(x, where, size), _point(y, where, size), hex_number(ratio)
+            read.setdefault((path, norm), []).append(found)
         return read
 
 
@@ -2279,8 +2326,8 @@ def main(arguments=None):
         outcome = check(
             certificate, Weights(options.weights), lambda line: show and print(_plain(line), file=sys.stderr)
         )
-    except (OSError, Refused) as error:
-        outcome = Outcome([], [], [], [], [], f"{error}")
+    except (OSError, MemoryError, Refused) as error:
+        outcome = Outcome([], [], [], [], [], str(error) or type(error).__name__)
     except KeyboardInterrupt:
         return 130
     sys.stdout.write(outcome.text())
