@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lipverify.report import Report
 
 EVIDENCE = ("witnesses", "full")
+UNCHECKED = "unchecked: "
+"""So the rule of a region begins whose proof no certificate holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +127,27 @@ class Request:
             return Audited(report, program, 0 if bounded else 3)
         return Audited(report, program, report.exit_code)
 
-    def certified(self, audited: Audited) -> str:
-        """The text of the certificate of what was audited.
+    def certified(self, audited: Audited) -> tuple[str, list[str]]:
+        """The text of the certificate of what was audited, and what its maker should know of it, a line each.
 
         Raises:
             LipverifyError: where none can be made.
         """
         from lipverify.certificates import certify, dumps
 
+        inputs = None if self.handover.at is None else self._inputs(audited.program)
         certificate = certify(
-            audited.program,
-            audited.report,
-            evidence=self.evidence or EVIDENCE[0],
-            inputs=None if self.handover.at is None else self._inputs(audited.program),
-            radius=self._radius(),
+            audited.program, audited.report, evidence=self.evidence or EVIDENCE[0], inputs=inputs, radius=self._radius()
         )
-        return dumps(certificate)
+        remarks = _unchecked(certificate["body"]["regions"])
+        if inputs is not None and self.radius is not None:
+            from lipverify.samples import as_samples
+
+            kept, given = len(certificate["body"]["margins"]), len(as_samples(audited.program, inputs))
+            remarks.append(
+                f"{kept} of {given} inputs keep their class within {self.radius} (shown by the bound of the whole)"
+            )
+        return dumps(certificate), remarks
 
     @property
     def _traces_at(self) -> bool:
@@ -180,6 +187,24 @@ class Request:
 
         shape = next(iter(program.inputs.values()))
         return read_array(self.handover.at or Path(), sample=shape[1:] if shape[:1] == (1,) else shape)
+
+
+def _unchecked(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which PROVED verdicts a checker has no rule for, in one line; none where it has one for all."""
+    from lipverify.render.escape import visible
+    from lipverify.render.outcome import place
+
+    proved = [row for row in rows if row["verdict"] == "PROVED"]
+    unchecked = [row for row in proved if row["rule"].startswith(UNCHECKED)]
+    if not unchecked:
+        return []
+    first, verb = unchecked[0], "is" if len(unchecked) == 1 else "are"
+    more = f", and {len(unchecked) - 1} more" if len(unchecked) > 1 else ""
+    by = visible(first["rule"].removeprefix(UNCHECKED), 120)
+    return [
+        f"{len(unchecked)} of {len(proved)} PROVED {verb} UNCHECKED by the checker, which has no rule for it: "
+        f"{visible(place(first['path']), 48)}, by {by}{more}"
+    ]
 
 
 def _asserted(module: Any) -> Any:

@@ -34,7 +34,7 @@ def audit(
     radius: Annotated[
         str | None,
         typer.Option(
-            help="l2 radius of the balls around --at: 0.1 or 36/255; a certificate states who keeps its class.",
+            help="l2 radius of the balls around --at: 0.1 or 36/255; a certificate states which inputs keep their class.",
             metavar="R",
         ),
     ] = None,
@@ -145,16 +145,19 @@ def _write(request: Request, format: str, output: Path | None, certificate: Path
 
     with ExitStack() as files:
         report_file, certificate_file = (path and files.enter_context(pending(path)) for path in (output, certificate))
-        audited = request.run()
+        audited, remarks = request.run(), []
         text = _rendered(audited, format, to_file=report_file is not None)
         if certificate_file is not None:
-            certificate_file.commit(request.certified(audited))
+            made, remarks = request.certified(audited)
+            certificate_file.commit(made)
         if report_file is not None:
             report_file.commit(text)
             text = f"wrote {visible(str(output), 1000)} ({format}); exit code {audited.exit_code}\n"
     terminal.write(text)
     if certificate is not None:
         terminal.say(f"wrote {visible(str(certificate), 1000)} (certificate)")
+    for remark in remarks:
+        terminal.say(remark)
     return audited.exit_code
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -64,6 +65,32 @@ def test_the_certificate_in_the_report_s_shadow_is_the_same_for_every_format_and
         assert result.exit_code == 0 and json.loads(path.read_text())["sha256"] == body
         if "json" in arguments:
             assert json.loads(result.stdout)["verdict"] == "PROVED"
+
+
+def test_the_maker_is_told_what_a_stranger_cannot_check_and_which_inputs_keep_their_class(made, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]]))
+    at = ("--at", tmp_path / "x.npy", "--radius", "0.01")
+    result = audit(
+        made / "m.pt2",
+        "--claims",
+        made / "claims.json",
+        "--certificate",
+        tmp_path / "c.json",
+        *at,
+        "--verifiers",
+        "spectral",
+    )
+    assert "2 of 3 inputs keep their class within 0.01" in result.stderr and "UNCHECKED" not in result.stderr
+    assert len(json.loads((tmp_path / "c.json").read_text())["body"]["margins"]) == 2
+    first, last = (torch.diag(torch.tensor([*numbers, 0, 0])) for numbers in ((1.0, 0.1), (0.1, 1.0)))
+    export(tmp_path / "f.pt2", EYE | {"0.weight": first, "2.weight": last[:2]})  # 1 by norms, 0.1 by sdp
+    claims = write(tmp_path / "claims.json", {"layer": "", "bound": "0.5"})
+    result = run(
+        "audit", tmp_path / "f.pt2", "--claims", claims, "--certificate", tmp_path / "f.json", "--verifiers", "sdp"
+    )
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 PROVED is UNCHECKED by the checker, which has no rule for it: (whole), by sdp" in result.stderr
+    assert checked(tmp_path, "f.json", "f.pt2").exit_code == 3
 
 
 def test_the_weights_are_those_of_the_model(made):
