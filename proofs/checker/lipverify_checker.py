@@ -35,6 +35,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 
+if sys.version_info < (3, 10):  # noqa: UP036 - a stranger may run it with an older one
+    sys.stderr.write("lipverify_checker.py needs Python 3.10 or later\n")
+    sys.exit(2)
+
 # ---- Documents: JSON that is strict, bounded and free of binary floating point --------------------------------------
 
 
@@ -249,7 +253,10 @@ class Weights:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(MAX_HEADER, size - 8):
-                raise Refused(f"the weights' header is {length} bytes long; the file has {size}")
+                raise Refused(
+                    f"the weights are no .safetensors file: their header is {length} bytes long, the file {size}; "
+                    "lipverify weights MODEL FILE writes one"
+                )
             header = read_json(file.read(length))
         if not isinstance(header, dict):
             raise Refused("the weights' header is no object")
@@ -2007,6 +2014,7 @@ class Outcome:
         unchecked: statements by a rule that is not known here.
         open: claims that the certificate itself does not call PROVED.
         trusted: what was believed.
+        claims: how many claims the certificate states.
         unreadable: why nothing could be checked, or None.
     """
 
@@ -2015,6 +2023,7 @@ class Outcome:
     unchecked: list
     open: list
     trusted: list
+    claims: int = 0
     unreadable: str | None = None
 
     @property
@@ -2039,9 +2048,22 @@ class Outcome:
         )
         lines = [f"{name:9} {_plain(line)}" for name, found in named for line in found]
         lines += [f"on trust  {_plain(line)}" for line in self.trusted]
-        ends = ("ACCEPTED: every statement holds and every claim is PROVED", "REFUSED", "", "not ACCEPTED as a whole")
+        claims = f"and its claims ({self.claims}) are PROVED" if self.claims else "and nothing is claimed"
+        ends = (f"ACCEPTED: every statement holds, {claims}", "REFUSED", "", "not ACCEPTED as a whole")
         counts = ", ".join(f"{len(found)} {name.lower()}" for name, found in named)
         return "\n".join([*lines, f"{ends[self.exit_code]} ({counts})"]) + "\n"
+
+
+def _shown(bound):
+    """A bound, exactly, and about."""
+    return f"{float(bound).hex()} ({float(bound):.9g})"
+
+
+def _reason(error):
+    """What an exception says, and of which file."""
+    if isinstance(error, OSError):
+        return f"{error.filename!r}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _plain(text):
@@ -2063,7 +2085,7 @@ def check(certificate, weights, progress=lambda line: None):
     except (Disproved, Unchecked) as error:
         outcome.refused.append(str(error))
     except Exception as error:  # a defect of this program is no reason to believe what it was given
-        outcome.unreadable = f"{str(error) or type(error).__name__} (nothing is accepted)"
+        outcome.unreadable = f"{_reason(error)} (nothing is accepted)"
     if has_flint():
         outcome.trusted.append("the integer products of python-flint")
     return outcome
@@ -2075,7 +2097,12 @@ class _Check:
         data = read_json(certificate)
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
-            raise Refused(f"its schema is {str(schema)[:60]!r}; {SCHEMA} is read: {RENEW}")
+            stated = (
+                f"its schema is {str(schema)[:60]!r}"
+                if schema is not None
+                else "it is no certificate: it has no schema"
+            )
+            raise Refused(f"{stated}; {SCHEMA} is read: {RENEW}")
         keys = ("schema", "body", "sha256"), ("evidence", "made")
         _, body, stated, self._evidence, _ = _fields(data, "the certificate", *keys)
         if not isinstance(stated, str) or stated != digest(body):
@@ -2131,6 +2158,7 @@ class _Check:
             if (path, norm, domain) in seen:
                 raise Refused(f"{where} is stated twice")
             seen.add((path, norm, domain))
+            self._outcome.claims += claim is not None
             bound = None if claim is None else decimal(bound, where)
             verdict = values["verdict"]
             if (verdict is None) is not (claim is None) or (claim is not None and verdict not in VERDICTS):
@@ -2143,11 +2171,12 @@ class _Check:
             self._margin(i + 1, margin)
 
     def _say(self, prove, what, quiet=False):
-        """Run one proof; whether it held. What happened is kept in the outcome."""
+        """Run one proof; whether it held (None: it is UNCHECKED). What happened is kept in the outcome."""
         try:
             prove()
         except Unchecked as reason:
             self._outcome.unchecked.append(f"{what}: {reason}")
+            return None
         except (Disproved, Refused) as reason:
             self._outcome.refused.append(f"{what}: {reason}")
         else:
@@ -2205,11 +2234,11 @@ class _Check:
         upper = None if values["upper"] is None else hex_number(values["upper"])
         steps = _list(values["steps"], where)
         derived = upper is not None and self._say(
-            lambda: self._derive(values, steps, upper), "{} has a constant of at most {}".format(where, values["upper"])
+            lambda: self._derive(values, steps, upper), f"{where} has a constant of at most {_shown(upper)}"
         )
         shown = []
         for witness in witnesses.get((values["path"], values["norm"]), ()):
-            what = f"{where} has no constant below {float(witness[4]).hex()}, by two inputs"
+            what = f"{where} has no constant below {_shown(witness[4])}, by two inputs"
             if self._say(lambda w=witness: self._show(w, values), what):
                 shown.append(witness)
         if bound is None:
@@ -2219,6 +2248,8 @@ class _Check:
             other = isinstance(values["rule"], str) and values["rule"].startswith("unchecked:")
             if derived and upper <= bound:
                 self._outcome.accepted.append(what)
+            elif derived is None and upper <= bound:
+                self._outcome.unchecked.append(f"{what}, as its bound is")
             elif other and (upper is None or (derived and upper > bound)):
                 self._outcome.unchecked.append("{} by {}".format(what, values["rule"][len("unchecked:") :].strip()))
             else:
@@ -2327,7 +2358,7 @@ def main(arguments=None):
             certificate, Weights(options.weights), lambda line: show and print(_plain(line), file=sys.stderr)
         )
     except (OSError, MemoryError, Refused) as error:
-        outcome = Outcome([], [], [], [], [], str(error) or type(error).__name__)
+        outcome = Outcome([], [], [], [], [], unreadable=_reason(error))
     except KeyboardInterrupt:
         return 130
     sys.stdout.write(outcome.text())
