@@ -59,7 +59,9 @@ class Tolerance:
         """
         found = _TOLERANCE.fullmatch(text.replace(" ", ""))
         if found is None:
-            step = "Write upper:+1% (fail where an upper bound grew by more than that) or upper:+0."
+            bare = re.fullmatch(r"(?:upper:?)?\+?(\d{1,20}(?:\.\d{1,20})?)%?", text.replace(" ", ""), re.ASCII)
+            meant = f"Did you mean upper:+{bare[1]}%? " if bare and bare[1].strip("0.") else ""
+            step = f"{meant}Write upper:+1% (fail where an upper bound grew by more than that) or upper:+0."
             raise LipverifyError(f"--fail-on {quoted(text)} is not understood", step=step)
         return cls(parse_rational(found[1] or "0") / 100)
 

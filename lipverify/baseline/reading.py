@@ -19,6 +19,8 @@ from lipverify.verdict import Verdict
 
 MAX_FILE = 1 << 28
 MIGRATE = "Write it again: lipverify audit MODEL --certificate F"
+_PLACE = re.compile(r"line \d+, column \d+$")
+_KINDS = {list: "a list", str: "a string", int: "a number", bool: "true or false", type(None): "null"}
 _HEX = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-]\d{1,4}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -64,11 +66,19 @@ def parse_certificate(data: bytes, where: str) -> Certificate:
     try:
         text = data.decode("utf-8")
         value = strict_json.loads(text, integers_only=True, limit=MAX_FILE)
+        if type(value) is not dict:
+            raise ValueError(f"its top level is {_KINDS.get(type(value), 'no object')}, not an object")
         schema = value["schema"]
         if type(schema) is str and schema in SCHEMAS:
             return SCHEMAS[schema](value, text)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, LipverifyError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else quoted(error, 300)
+        if isinstance(error, UnicodeDecodeError):
+            why = "it is no text in UTF-8"
+        elif place := _PLACE.search(str(error)):
+            why = f"it is no JSON text: {place[0]}"
+        elif isinstance(error, TypeError | AttributeError):
+            why = "a part of it is of another type than the schema says"
         raise ReadError("the file is no certificate", where=where, why=why, step=MIGRATE) from None
     what = f"the certificate is of schema {quoted(schema)}"
     raise ReadError(what, where=where, why=f"read are {', '.join(SCHEMAS)}", step=MIGRATE)

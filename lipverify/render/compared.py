@@ -9,6 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from lipverify.baseline import Change, Comparison, Margin, MarginPair, Pair, Statement
+from lipverify.baseline.origin import GraphChange
 from lipverify.numerals import decimal_down, decimal_up
 from lipverify.render.escape import lower_text, markdown, upper_text, visible
 from lipverify.render.outcome import place
@@ -42,6 +43,9 @@ def render(comparison: Comparison, format: str, *, exit_code: int, width: int = 
 
 
 def _text(comparison: Comparison, exit_code: int, width: int, colour: bool) -> str:
+    if comparison.origin.graph is GraphChange.FIRST:
+        count = len(comparison.pairs) + len(comparison.margins)
+        return f"The first baseline: {count} statements. Exit code {exit_code}.\n"
     pairs = _changed(comparison)
     rows = [HEAD, *(_cells(pair, visible) for pair in pairs)]
     widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -108,7 +112,13 @@ def _growth(pair: Pair) -> str:
 
 
 def _margins(comparison: Comparison) -> list[str]:
-    """A line for every margin that is another one than it was."""
+    """A line for every margin that is another one than it was; one for all, where none is stated any more."""
+    gone = sum(pair.new is None for pair in comparison.margins)
+    if gone > 1 and gone == len(comparison.margins):
+        asked = "was NEW audited with --at and --radius?"
+        return [
+            f"{gone} inputs kept their class, of none is it stated any more ({asked})  FAILS: {Change.VANISHED.name}"
+        ]
     changed = (pair for pair in comparison.margins if pair.change not in _UNREMARKABLE)
     return [_margin(pair) for pair in sorted(changed, key=lambda pair: not pair.fails)]
 
@@ -144,12 +154,17 @@ def _origin(comparison: Comparison, escape: Callable[[str, int], str]) -> list[s
             ("renamed", renamed),
         )
     ]
-    claimed = (place(s.path) for pair in comparison.claims if (s := pair.new or pair.old) is not None)
+    claimed: dict[str, list[str]] = {"of another bound or domain": [], "new": [], "gone": []}
+    for pair in comparison.claims:
+        before, now = (s is not None and s.bound is not None for s in _both(pair))
+        what = "new" if not before else "of another bound or domain" if now else "gone"
+        claimed[what] += [place(s.path) for s in (pair.new or pair.old,) if s is not None]
     tools = (f"{name} {old or 'none'} -> {new or 'none'}" for name, old, new in origin.tools)
+    claims = [listed(what, names) for what, names in claimed.items()]
     return [
         f"weights ({origin.weights}): {'; '.join(filter(None, weights)) or 'the same'}",
         f"graph: {origin.graph.value}",
-        f"claims: {listed('of another bound or domain, new or gone', claimed) or 'the same'}",
+        f"claims: {'; '.join(filter(None, claims)) or 'the same'}",
         f"tools: {listed('of another version', tools) or 'the same'}",
     ]
 
@@ -160,6 +175,8 @@ def _summary(comparison: Comparison, exit_code: int) -> str:
     same += sum(pair.change in _UNREMARKABLE for pair in comparison.margins)
     count = len(comparison.pairs) + len(comparison.margins)
     means = f"{failing} weaker than before" if failing else "nothing is weaker than it was"
+    if failing and exit_code == 0:
+        means += ", which would fail; accepted by --update"
     return f"{count} statements, {same} as they were: {means}. Exit code {exit_code}."
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.baseline.stated import certificate, edited, region, write
+from tests.baseline.stated import certificate, edited, margin, region, write
 from tests.cli.commands import refused, run
 
 
@@ -121,3 +121,21 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
         assert result.exit_code == 1, result.output
         assert "\x1b" not in result.stdout and "::error::" not in result.stdout and "\u202e" not in result.stdout
         assert "<b>" not in result.stdout or format != "markdown"
+
+
+def test_what_is_meant_is_guessed_and_what_is_wrong_is_said_in_words(pair, tmp_path):
+    refused(run("compare", *pair, "--fail-on", "1%"), "Did you mean upper:+1%?")
+    for text, why in (("[1]", "its top level is a list"), ("xx", "it is no JSON text"), ("", "it is no JSON text")):
+        (tmp_path / "bad.json").write_text(text)
+        refused(run("compare", tmp_path / "bad.json", pair[0]), why)
+
+
+def test_margins_that_are_all_gone_are_one_line_and_update_says_what_it_accepts(pair, tmp_path):
+    old = write(tmp_path / "m.json", certificate(margins=[margin("0.5"), margin("0.5", kept=1)]))
+    result = run("compare", old, pair[0])
+    assert result.exit_code == 1 and result.stdout.count("keeps class") == 0, result.stdout
+    assert "2 inputs kept their class, of none is it stated any more" in result.stdout
+    result = run("compare", old, pair[0], "--update")
+    assert result.exit_code == 0 and "2 weaker than before, which would fail; accepted by --update" in result.stdout
+    result = run("compare", tmp_path / "none.json", pair[0], "--update")
+    assert result.stdout == "The first baseline: 3 statements. Exit code 0.\n"
