@@ -57,6 +57,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
         "l2",
     ),
     "dense cpl": (lambda: nn.Sequential(DenseBlock(6, 4, 1.4), DenseBlock(6, 5, 1.6), nn.Linear(6, 3)), (1, 6), "l2"),
+    "square cpl": (lambda: nn.Sequential(DenseBlock(3, 3, 1.2), DenseBlock(3, 3, 1.3)), (1, 3), "l2"),
     "cpl with a step": (lambda: nn.Sequential(DenseBlock(5, 4, 2.0, h=0.375, activation=torch.tanh)), (1, 5), "l2"),
     "convolution, zero padding": (
         lambda: nn.Sequential(ConvBlock(2, 1), nn.Conv2d(2, 2, 2, stride=2)),
@@ -121,7 +122,9 @@ def base(name: str) -> tuple[bytes, Stored]:
         raise ValueError(f"{name} is {report.verdict}")
     certificate = certify(program, report, evidence="full")
     if name in MARGINS:
-        margin = kept(model, shape, f"l2->{output}", max(row.upper for row in report.regions if row.path == ""))
+        norm = f"l2->{output}"
+        (upper,) = (row.upper for row in report.regions if row.path == "" and str(row.norms) == norm)
+        margin = kept(model, shape, norm, upper)
         certificate["body"]["margins"].append(margin)
     return sealed(certificate), tensors(save(weights_of(program)))
 

@@ -89,7 +89,8 @@ class Maps:
             operation, *operands = value
             if operation == "sum":
                 return self.array(operands[0]).sum(axis=tuple(operands[1]), keepdims=True)
-            return FOLDS[operation](*(self.array(operand) for operand in operands))
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                return FOLDS[operation](*(self.array(operand) for operand in operands))
         shape = value["shape"]
         if "weight" in value:
             demand(value["weight"] in self.stated, f"{value['weight']} has no digest")

@@ -104,10 +104,14 @@ def nudged(draw: Draw, value: Tree) -> Tree:
     return draw(st.sampled_from(JUNK))
 
 
-def change(draw: Draw, tree: Tree) -> None:
-    """One change at one place of a parsed certificate."""
+def change(draw: Draw, tree: Tree, *, by_name: bool = False) -> None:
+    """One change at one place of a parsed certificate; ``by_name``: rare fields are met as often as frequent ones."""
     known = list(places(tree))
     path = draw(st.sampled_from(known))
+    if by_name:
+        named = {next((key for key in reversed(p) if isinstance(key, str)), "") for p in known}
+        name = draw(st.sampled_from(sorted(named)))
+        path = draw(st.sampled_from([p for p in known if name in p[-3:]] or known))
     outer, key = at(tree, path[:-1]), path[-1]
     alike = [p for p in known if p[-1] == key and p != path] if isinstance(key, str) else []
     what = draw(st.sampled_from(("nudge", "nudge", "junk", "collection", "take", "swap", "remove", "repeat", "rename")))
@@ -141,20 +145,42 @@ def changed(draw: Draw, text: bytes) -> bytes:
     for _ in range(draw(st.sampled_from((1, 1, 2, 3)))):
         if not isinstance(tree, dict):
             break
-        part = draw(st.sampled_from(("graph", "norms", "norms", "regions", "regions", "evidence", "body", "all")))
+        part = draw(
+            st.sampled_from(("graph", "norms", "norms", "regions", "regions", "evidence", "margins", "body", "all"))
+        )
         body = tree.get("body")
         inside = body.get(part) if isinstance(body, dict) else None
         chosen = {"body": body, "all": tree, "evidence": tree.get("evidence")}.get(part, inside)
+        chosen = chosen or body
         if isinstance(chosen, dict | list) and chosen:
-            change(draw, chosen)
+            change(draw, chosen, by_name=draw(st.booleans()))
+    return sealed(tree)
+
+
+@st.composite
+def of_another_graph(draw: Draw, text: bytes) -> bytes:
+    """One change of the graph; all bounds stay."""
+    tree = json.loads(text)
+    change(draw, tree["body"]["graph"]["nodes"], by_name=True)
     return sealed(tree)
 
 
 @st.composite
 def tightened(draw: Draw, text: bytes) -> bytes:
-    """A norm below the truth, perhaps by another rule, and every step, bound and claim after it in accordance with it."""
+    """A norm or a step below the truth, and every step, bound and claim after it in accordance with it."""
     tree = json.loads(text)
     body = tree["body"]
+    if draw(st.booleans()):
+        region = draw(st.sampled_from([region for region in body["regions"] if region["steps"]]))
+        value = draw(st.sampled_from([step["value"] for step in region["steps"]]))
+        follow(body, region, {value: draw(st.sampled_from(TIGHTER))})
+    else:
+        falsified(draw, body)
+    return sealed(tree)
+
+
+def falsified(draw: Draw, body: Tree) -> None:
+    """One norm below the truth, perhaps by another rule, and what follows."""
     name = draw(st.sampled_from(sorted(body["norms"])))
     norm, factor = body["norms"][name], draw(st.sampled_from(TIGHTER))
     norm["square"] = (float.fromhex(norm["square"]) * factor).hex()
@@ -164,26 +190,28 @@ def tightened(draw: Draw, text: bytes) -> bytes:
         norm["rule"] = draw(st.sampled_from(RULES))
         for field in ("sizes", "twists", "grid", "squares", "slacks"):
             norm.pop(field, None)
-        axes = draw(st.integers(1, 2))
         if norm["rule"] == "separable":
             squares = draw(st.lists(st.sampled_from((norm["square"], (1.0).hex())), min_size=1, max_size=2))
             norm.update(squares=squares, slacks=[norm["slack"]] * len(squares))
     if norm["rule"] == "torus" and (draw(st.booleans()) or "sizes" not in norm):
-        axes = len(norm.get("sizes", ())) or axes
+        axes = len(norm.get("sizes", ())) or draw(st.integers(1, 2))
         norm["sizes"] = draw(st.lists(st.integers(0, 8), min_size=axes, max_size=axes))
         norm["twists"] = draw(st.lists(st.integers(0, 1), min_size=axes, max_size=axes))
         norm["grid"] = draw(st.booleans())
     for region in body["regions"]:
-        follow(body, region, {name: factor})
-    return sealed(tree)
+        follow(body, region, {f"norm {name}": factor})
 
 
 def follow(body: Tree, region: Tree, factors: dict[str, float]) -> None:
-    """Makes the steps, the bound and the claim of a region what they would be with some norms' squares smaller."""
+    """Makes the steps, the bound and the claim of a region what they would be with a norm's square or a step smaller.
+
+    Args:
+        factors: "norm" and its name, or the value of a step -> by how much.
+    """
     reads = {node["value"]: node["reads"] for node in body["graph"]["nodes"]}
     before, after = {region["input"]: 1.0}, {region["input"]: 1.0}
     for step in region["steps"]:
-        value, factor = step["value"], factors.get(step.get("norm"), 1.0)
+        value, factor = step["value"], factors.get(f"norm {step.get('norm')}", 1.0)
         before[value] = float.fromhex(step["upper"])
         if step["rule"] in ("affine", "rows", "cpl"):
             (first,) = reads[body["norms"][step["norm"]]["maps"][0]]
@@ -199,7 +227,7 @@ def follow(body: Tree, region: Tree, factors: dict[str, float]) -> None:
         else:
             (first,) = reads[value]
             made = before[value] / before[first] * after[first] if before[first] else 0.0
-        after[value] = min(made * (1 + 2**-40), before[value])
+        after[value] = min(made * (1 + 2**-40), before[value]) * factors.get(value, 1.0)
         step["upper"] = after[value].hex()
     if region["upper"] is not None:
         stated = float.fromhex(region["upper"])

@@ -60,14 +60,19 @@ class Chains:
     def pick(self, *values: Any) -> Any:
         return values[self.rng.integers(len(values))]
 
-    def stored(self, name: str, *shape: int) -> Tree:
-        """A float32 weight: normal, of signs, of ones, or with a single entry; at several scales."""
+    def stored(self, name: str, *shape: int, inline: bool = True) -> Tree:
+        """A float32 weight: normal, of signs, of ones, or with a single entry; at several scales; or numbers with radii."""
         kind = self.pick("normal", "signs", "ones", "one")
         made = {"normal": self.rng.standard_normal(shape), "signs": self.rng.integers(-1, 2, shape) * 1.0}.get(kind)
         if made is None:
             made = np.ones(shape)
             made.reshape(-1)[made.size if kind == "ones" else 1 :] = 0
-        self.weights[name] = ("F32", shape, (made * self.pick(1.0, 1.0, 3.7e-3, 2.0**-70)).astype("<f4").tobytes())
+        made = (made * self.pick(1.0, 1.0, 3.7e-3, 2.0**-70)).astype("<f4")
+        if inline and self.pick(True, False, False):
+            radii = [abs(float(x)) * self.pick(0.0, 2.0**-3, 2.0**-12) for x in made.reshape(-1)]
+            numbers = [(float(x) + 0.0).hex() for x in made.reshape(-1)]
+            return {"numbers": numbers, "radii": [x.hex() for x in radii], "shape": list(shape)}
+        self.weights[name] = ("F32", shape, made.tobytes())
         return {"weight": name, "shape": list(shape)}
 
     def chain(self) -> Chain:
@@ -182,3 +187,34 @@ def stated(seed: int, factor: float, rule: str | None = None, slack: int | None 
     slack = made.up_to(40) if slack is None else slack
     one = norm(rule, *(n["value"] for n in chain[0]), square=claimed.hex(), slack=slack, **fields)
     return statement(chain[0], {"n": one}, chain[1], chain[2]), chain[1]
+
+
+def on_a_torus(seed: int) -> tuple[bytes, Stored] | None:
+    """A convolution of stride 1 with the norm that it would have on a random torus, rightly or not; None where it is zero."""
+    made = Chains(seed)
+    axes = made.pick(1, 2)
+    image, taps = [made.up_to(4, 1) for _ in range(axes)], [made.up_to(3, 1) for _ in range(axes)]
+    circular = made.pick(True, False, False)
+    pads = [[made.up_to(min(2, n)), made.up_to(min(2, n))] for n in image]
+    if circular:
+        pads = [[k // 2, k - 1 - k // 2] for k in taps]
+    if any(n + sum(p) < k or max(p) > n for n, p, k in zip(image, pads, taps, strict=True)):
+        return None
+    stored = made.stored("w", made.up_to(2, 1), made.up_to(2, 1), *taps, inline=False)
+    data = np.frombuffer(made.weights["w"][2], "<f4").reshape(stored["shape"]).astype(np.float64)
+    fields = {"sizes": [made.up_to(6, 1) for _ in image], "twists": [made.up_to(1) for _ in image], "grid": False}
+    square = 0.0
+    for k in np.ndindex(*fields["sizes"]):
+        block: np.ndarray = data
+        for place, n, twist in zip(k, fields["sizes"], fields["twists"], strict=True):
+            turns = np.exp(-1j * np.pi * (2 * place + twist) / n * np.arange(block.shape[2]))
+            block = np.tensordot(block, turns, (2, 0))
+        square = max(square, float(np.linalg.norm(block, 2)) ** 2)
+    if not square:
+        return None
+    ones = [1] * axes
+    one = node(
+        "a", kind="convolution", kernel=stored, pads=pads, circular=circular, stride=ones, dilation=ones, groups=1
+    )
+    proof = norm("torus", "a", square=(square * (1 + 2.0**-16)).hex(), slack=14, **fields)
+    return statement([one], {"n": proof}, made.weights, (1, stored["shape"][1], *image)), made.weights

@@ -11,7 +11,7 @@ from pathlib import Path
 import lipverify_checker as checker
 import pytest
 
-from tests.certificates.bases import base
+from tests.certificates.bases import MARGINS, base
 from tests.certificates.materialised import canonical
 from tests.certificates.mutations import sealed
 from tests.certificates.statements import node, norm, statement
@@ -117,6 +117,24 @@ def test_a_looser_bound_is_still_true_and_a_tighter_one_is_refused(name):
             step["upper"] = (float.fromhex(step["upper"]) * factor**i).hex()
         region["upper"], region["claim"]["bound"] = region["steps"][-1]["upper"], "1e3"
     assert outcome(certificate, weights).exit_code == 0
+
+
+def test_a_norm_that_no_step_uses():
+    certificate, weights = parsed()
+    norms = certificate["body"]["norms"]
+    norms["other"] = {**norms["linear"], "square": (float.fromhex(norms["linear"]["square"]) * (1 - 2**-20)).hex()}
+    assert outcome(certificate, weights).exit_code == 1
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_a_radius_that_is_larger_than_the_margin_allows(name):
+    for factor, code in ((0.5, 0), (1.002, 1), (1e6, 1)):
+        certificate, weights = parsed(name)
+        margin = certificate["body"]["margins"][0]
+        margin["radius"] = f"{float(margin['radius']) * factor:.12f}"
+        assert outcome(certificate, weights).exit_code == code
+    margin.update({"class": (margin["class"] + 1) % 3, "radius": "0"})
+    assert outcome(certificate, weights).exit_code == 1
 
 
 BAD_NUMBERS = (
