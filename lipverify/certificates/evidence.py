@@ -35,9 +35,18 @@ def witnesses(report: Report, examined: Mapping[str, Region], *, every: bool) ->
         refuted = row.verdict is Verdict.REFUTED
         if shown and (refuted or ((every or row.path == "") and _followed(examined.get(row.path)))):
             best = max(shown, key=lambda w: w.ratio)
-            if best.ratio > 0:
+            if best.ratio > 0 and (refuted or _visible(best)):
                 found.append(_data(row, best))
     return found
+
+
+LEAST = 2.0**-100
+"""A checker evaluates at a fixed point of 160 bits, in which smaller differences of outputs may vanish."""
+
+
+def _visible(witness: Witness) -> bool:
+    """Whether the outputs differ by so much that a checker sees it."""
+    return float(witness.ratio) * float(np.abs(witness.x - witness.y).max(initial=0.0)) > LEAST
 
 
 def _followed(region: Region | None) -> bool:
