@@ -135,12 +135,12 @@ class Request:
         """
         from lipverify.certificates import certify, dumps
 
-        inputs = None if self.handover.at is None else self._inputs(audited.program)
+        inputs = None if self.handover.at is None or self.radius is None else self._inputs(audited.program)
         certificate = certify(
             audited.program, audited.report, evidence=self.evidence or EVIDENCE[0], inputs=inputs, radius=self._radius()
         )
         remarks = _unchecked(certificate["body"]["regions"])
-        if inputs is not None and self.radius is not None:
+        if inputs is not None:
             from lipverify.samples import as_samples
 
             kept, given = len(certificate["body"]["margins"]), len(as_samples(audited.program, inputs))

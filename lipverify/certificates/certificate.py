@@ -23,8 +23,9 @@ from lipverify.certificates.operators import Operators
 from lipverify.certificates.steps import Derivation, NoRule
 from lipverify.certificates.stored import Stored
 from lipverify.claims import L2, LOGITS, Claim
-from lipverify.errors import LipverifyError
+from lipverify.errors import LipverifyError, quoted
 from lipverify.graph import Region, Regions, regions
+from lipverify.numerals import decimal_text, parse_rational
 from lipverify.read import Program
 from lipverify.report import RegionReport, Report
 from lipverify.samples import as_samples
@@ -41,7 +42,7 @@ def certify(
     *,
     evidence: str = "witnesses",
     inputs: Any = None,
-    radius: Fraction | None = None,
+    radius: Fraction | int | str | None = None,
 ) -> dict[str, Any]:
     """The certificate of an audit: JSON-able data, its body a function of the program and the claims.
 
@@ -51,13 +52,21 @@ def certify(
         evidence: ``witnesses``, of what is refuted and of the whole; ``full`` for all of them, and factors of matrix proofs.
         inputs: an array (k, *one input without its batch axis); those that keep their class within ``radius`` are stated, if
             the bound of the whole shows it.
-        radius: l2.
+        radius: l2, as a rational, an integer or decimal text.
 
     Raises:
-        LipverifyError: for another word, a report of another program, or weights that a certificate cannot name.
+        LipverifyError: for another word or type, inputs without a radius, a report of another program, or weights that a
+            certificate cannot name.
     """
     if evidence not in EVIDENCE:
         raise LipverifyError(f"evidence is {' or '.join(EVIDENCE)}, not {evidence!r}", step="Choose one of them.")
+    for given, kind, made in ((program, Program, "trace or read_model"), (report, Report, "audit")):
+        if not isinstance(given, kind):
+            step = f"Pass what lipverify.{made} returns."
+            raise LipverifyError(f"a {kind.__name__} is needed, not {quoted(type(given).__name__)}", step=step)
+    if (inputs is None) is not (radius is None):
+        raise LipverifyError("inputs and radius belong together", step="Pass both, or neither.")
+    length = None if radius is None else parse_rational(decimal_text(radius, "the radius"), "the radius")
     with undisturbed():
         examined = _examined(program, report)
         stored = Stored(program)
@@ -72,7 +81,7 @@ def certify(
             "graph": graph,
             "norms": norms.data,
             "regions": rows,
-            "margins": _margins(program, rows, inputs, radius),
+            "margins": _margins(program, rows, inputs, length),
         }
     return {
         "schema": SCHEMA,

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+import lipverify
 from lipverify.certificates.canonical import digest
 from tests.cli.commands import ROOT, audit, refused, run, write
 
@@ -256,3 +257,17 @@ def test_a_certificate_is_of_a_model_as_it_was_handed_over(tmp_path, monkeypatch
     assert result.exit_code == 0 and "ACCEPTED" in result.stdout, result.output
     result = run("check", "c.json", "--model", "m.safetensors", "--factory", handover[1], "--shape", "2,4")
     assert result.exit_code == 1 and "input" in result.stdout, result.output
+
+
+def test_what_is_certified_is_a_program_a_report_and_inputs_with_a_radius():
+    model = nn.Linear(4, 2).eval()
+    program = lipverify.trace(model, torch.zeros(1, 4))
+    report = lipverify.audit(program, verifiers=["spectral"])
+    for given, more, text in (
+        ((model, report), {}, "a Program is needed, not 'Linear'"),
+        ((program, {}), {}, "a Report is needed, not 'dict'"),
+        ((program, report), {"inputs": torch.zeros(2, 4)}, "inputs and radius belong together"),
+        ((program, report), {"inputs": torch.zeros(2, 4), "radius": "near"}, "'near' is not a number"),
+    ):
+        with pytest.raises(lipverify.LipverifyError, match=text):
+            lipverify.certify(*given, **more)
