@@ -109,7 +109,10 @@ def differences(certificate: Certificate, derived: Derived) -> Iterator[str]:
             yield f"the weight {quoted(name)} has {'other numbers' if same else 'another dtype or shape'}"
     for name in certificate.weights.keys() - derived.weights.keys():
         yield f"the model's graph reads no weight {quoted(name)}"
-    yield from _of_graphs(certificate.graph, derived.graph)
+    named = list(_of_graphs(certificate.graph, derived.graph))
+    if not named and certificate.graph["sha256"] != derived.graph["sha256"]:
+        named = ["the graph is another one"]  # by whatever is not looked for: nothing that differs goes unsaid
+    yield from named
     yield from _of_regions(certificate, derived.regions)
 
 
