@@ -43,20 +43,21 @@ def falsehood(certificate: Tree, weights: Stored) -> str | None:
     return None
 
 
-def false_constants(certificate: Tree, weights: Stored) -> list[tuple[str, str, str]]:
-    """(path, norm pair, bound) of every region whose constant is not shown to be so by its steps; [] without a graph."""
+def false_constants(certificate: Tree, weights: Stored) -> list[tuple[str, str]]:
+    """(path, norm pair) of every region whose constant is not shown to be so by its steps; [] without a graph."""
     try:
         reading = _Reading(certificate["body"], weights)
     except UNTRUE:
         return []
-    false = []
-    for region in certificate["body"]["regions"]:
+    false, regions = [], certificate["body"]["regions"]
+    for region in regions:
         try:
             reading.constant(region)
         except UNTRUE:
             if isinstance(region, dict):
-                false.append((str(region.get("path")), str(region.get("norm")), str(region.get("upper"))))
-    return false
+                false.append((str(region.get("path")), str(region.get("norm"))))
+    pairs = [(str(region.get("path")), str(region.get("norm"))) for region in regions if isinstance(region, dict)]
+    return [pair for pair in false if pairs.count(pair) == 1]
 
 
 class _Reading:

@@ -30,9 +30,9 @@ def mutations(count: int):
 HOLDS = " has a constant of at most "
 
 
-def shown(path: str, norm: str, upper: str) -> str:
-    """The checker's line of a region whose constant it accepts."""
-    return f"{path!r}, {norm}{HOLDS}{upper}" if path else f"the whole, {norm}{HOLDS}{upper}"
+def shown(path: str, norm: str) -> str:
+    """How the checker's line of a region begins, whose constant it accepts."""
+    return f"{path!r}, {norm}{HOLDS}" if path else f"the whole, {norm}{HOLDS}"
 
 
 def judge(data: bytes, weights: Stored) -> int:
@@ -42,8 +42,8 @@ def judge(data: bytes, weights: Stored) -> int:
     if outcome.exit_code == 0:
         assert (found := falsehood(json.loads(data), weights)) is None, found
     elif any(HOLDS in line for line in outcome.accepted):
-        false = {shown(*region) for region in false_constants(json.loads(data), weights)}
-        assert not false & set(outcome.accepted), "of a certificate that is not accepted what is said to hold does not"
+        for path, norm in false_constants(json.loads(data), weights):
+            assert not any(line.startswith(shown(path, norm)) for line in outcome.accepted), "it is said to hold"
     return outcome.exit_code
 
 
@@ -53,8 +53,8 @@ def test_what_was_made_is_accepted_and_true(name):
     outcome = checker.check(data, checker.Weights.of(weights))
     assert outcome.exit_code == 0, outcome.text()
     assert falsehood(json.loads(data), weights) is None and not false_constants(json.loads(data), weights)
-    stated = [shown(region["path"], region["norm"], region["upper"]) for region in json.loads(data)["body"]["regions"]]
-    assert set(stated) <= set(outcome.accepted)
+    for region in json.loads(data)["body"]["regions"]:
+        assert any(line.startswith(shown(region["path"], region["norm"])) for line in outcome.accepted)
     assert json.loads(sealed(json.loads(data))) == json.loads(data), "sealing alone changes nothing"
 
 
