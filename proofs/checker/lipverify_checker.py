@@ -192,7 +192,7 @@ def hex_number(text):
         number = float.fromhex(text) if isinstance(text, str) and len(text) < 32 else math.nan
     except (ValueError, OverflowError):
         number = math.nan
-    if not 0 <= number < math.inf or number.hex() != text:
+    if not 0 <= number < math.inf or number.hex() != text or text[0] == "-":
         raise Refused(f"{str(text)[:40]!r} is no float64 >= 0 in hexadecimal as Python writes it")
     return Fraction(number)
 
