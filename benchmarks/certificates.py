@@ -14,7 +14,7 @@ mnist   a ReLU network 784 - 128 x 8 - 10 without biases, random and trained: it
 bodies  the same bytes with one BLAS thread and two, with the BLAS kernels of an older processor, and by another numpy
         (installed beside this one, from its index)
 cpl     the shape of CPL-S (20 convolutional blocks 45 -> 5 -> 45 at 32x32, 7 dense ones 2880 -> 2048) checked in 5 minutes
-        with python-flint; what the standard library would need is extrapolated from smaller ones, and said to be
+        with python-flint; what the standard library alone would need is extrapolated from parts, and said to be
 
 Exit code 1 if a bar is missed.
 """
@@ -45,7 +45,7 @@ from typing import TypeVar  # noqa: E402
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from networks import CPLNet  # noqa: E402
+from networks import ConvBlock, CPLNet, DenseBlock  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -212,22 +212,22 @@ def mnist(options: argparse.Namespace) -> bool:
 
 
 def cpl(options: argparse.Namespace) -> bool:
-    """A network of the shape of CPL-S."""
+    """A network of the shape of CPL-S, and what its parts take without python-flint."""
     torch.manual_seed(options.seed)
     one = made(CPLNet(5).eval(), torch.zeros(1, 3, 32, 32))
     print(f"cpl: audit {one.audit:.0f} s, make {one.make:.0f} s, {len(one.data)} bytes", flush=True)
     held = bar("check with python-flint", checked(one, True), 300)
-    spent = []
-    for inner in (256, 512):
-        torch.manual_seed(options.seed)
-        part = CPLNet(5, conv_blocks=1, dense_blocks=1, dense_inner=inner)
-        spent.append(checked(made(part.eval(), torch.zeros(1, 3, 32, 32)), False))
-    growth = spent[1] / spent[0]
+    convolution = checked(made(ConvBlock(45, 5, 32).eval(), torch.zeros(1, 45, 32, 32)), False)
+    dense = {n: checked(made(DenseBlock(2880, n).eval(), torch.zeros(1, 2880)), False) for n in (256, 512, 1024)}
+    growth = dense[1024] / dense[512]
+    alone = 20 * convolution + 7 * dense[1024] * growth
     print(
-        f"    one block of each kind by the standard library, inner width 256, 512: {spent[0]:.1f} s, {spent[1]:.1f} s"
+        f"    by the standard library: a convolutional block {convolution:.1f} s; dense blocks 2880 -> 256, 512, 1024: ",
+        end="",
     )
+    print(", ".join(f"{seconds:.1f} s" for seconds in dense.values()))
     print(
-        f"    extrapolated, not measured, x {growth:.1f} a doubling: {7 * spent[1] * growth**2 / 60:.0f} minutes for all"
+        f"    so all of it some {alone / 60:.0f} minutes: extrapolated (x {growth:.1f} for 2880 -> 2048), not measured"
     )
     return held
 
