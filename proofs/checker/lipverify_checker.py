@@ -984,7 +984,7 @@ def torus_holds(kernel, sizes, twists, grid, square, slack, spend=lambda steps: 
     count = sizes[0] * (sizes[1] // 2 + 1)
     if count > MAX_FREQUENCIES or count * k.groups * side * inner * per_group > MAX_WORK:
         raise TooLarge(f"a torus of {sizes[0]} x {sizes[1]} points and blocks of {per_group} x {inner}")
-    spend(count * k.groups * (64 * inner * per_group * max(shape[2:]) + side * inner * per_group) // 32)
+    spend(count * k.groups * (64 * inner * per_group * max(shape[2:]) + side * inner * per_group) // 256)
     if not any(k.numbers.values) and not any(k.numbers.radii or ()):
         return True  # the map is 0
     found = _integers(k.numbers.values, k.numbers.radii, square, slack)
@@ -1321,7 +1321,7 @@ class Arrays:
         self._left = BUDGET + EACH * sum(prod(weights.entry(name)[1]) for name in stated)
 
     def spend(self, steps):
-        """Counts steps of all that a certificate asks for: entries gone through, products of a witness, or 32 of a proof.
+        """Counts steps of all that a certificate asks for: entries gone through, products of a witness, or 256 of a proof.
 
         Raises:
             TooLarge: where they are too many together.
@@ -1437,7 +1437,7 @@ def norm_holds(value, norm, where, graph, arrays, factor=None):
         Disproved, Refused: where the rule is not one of this operator.
     """
     chain = [graph.nodes[m].map for m in norm.maps]
-    arrays.spend(_cost(chain, value) // 32)
+    arrays.spend(_cost(chain, value) // 256)
     rule, square, slack = norm.rule, norm.square, value["slack"]
     if rule in ("dense", "rows") and chain[0].kind in ("dense", "adjoint") and _unwrapped(chain[0])[0].kind == "dense":
         matrix = _dense(chain, arrays, where)
