@@ -5,10 +5,14 @@
 A certificate states, of a network given as a graph of maps and by the digests of its weights, upper bounds of the Lipschitz
 constants of its layers and of the whole, with the rule of every step. Everything stated is derived here again:
 
-1. Numbers: the weights, read by hand; folded weights, in intervals rounded outward.
-2. Norms of linear maps: an integer matrix is shown to be positive semidefinite by an integer factor and a diagonally
-   dominant remainder. Floating point only guesses; what it guesses is checked in integers.
-3. Documents, the graph, the steps from norms to constants, witnesses of lower bounds, margins: rationals and integers.
+1. Documents: strict JSON, and what may stand in it.
+2. Numbers: the weights, read by hand; folded weights, in intervals rounded outward.
+3. Norms of matrices: an integer matrix is shown to be positive semidefinite by an integer factor and a diagonally dominant
+   remainder. Floating point only guesses; what it guesses is checked in integers.
+4. Norms of convolutions: the same of their whole matrix, or of their blocks at the frequencies of a torus.
+5. The graph, every shape derived; 6. the operator of one or two nodes, and the rule of its norm.
+7. Steps from norms to constants, in rationals; 8. witnesses of lower bounds and margins, in integers.
+9. The whole certificate, its outcome, and the command line.
 
 What is taken on trust is printed: above all that the graph is the model's program. A rule that is not known here is
 UNCHECKED, never silence. python-flint, where it is installed, multiplies the integers faster.
