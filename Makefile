@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 PIP_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: install demo test check benchmark clean
+.PHONY: install demo test check proofs benchmark clean
 install: .venv/installed
 
 # auto_LiRPA 0.3 comes in a second step without its dependencies: its metadata demands torch < 1.13 and torchvision < 0.14,
@@ -29,6 +29,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# The theory in Coq, what it assumes, and the checker extracted from it: build/lipverify-checker.
+proofs:
+	sh proofs/install_coq.sh
+	$(MAKE) --no-print-directory -C proofs
 
 benchmark: install
 	$(BIN)/python benchmarks/norms.py

@@ -18,6 +18,8 @@ Extract Constant Z.of_nat => "Z.of_int".
 (* Natural numbers: division by zero is zero, the remainder the number itself. *)
 Extract Constant Nat.div => "(fun n m -> if m = 0 then 0 else n / m)".
 Extract Constant Nat.modulo => "(fun n m -> if m = 0 then n else n mod m)".
+Extract Constant Nat.min => "(fun n m -> if (n : int) < m then n else m)".
+Extract Constant Nat.max => "(fun n m -> if (n : int) < m then m else n)".
 Extract Inlined Constant Nat.ltb => "(<)".
 Extract Inlined Constant Nat.leb => "(<=)".
 

@@ -3,7 +3,7 @@
     The taps of the first axis act by whole convolutions along the second, whose blocks act by the blocks of both:
         B(w1, w2) = sum over t1, t2 of e^(-i w1 b1_t1) e^(-i w2 b2_t2) F t1 t2.
     For a real kernel B(- w1, - w2) has the norm of B(w1, w2), so half of the frequencies decide.
-    Arrays here are ordered by place, then channel; strides, and the order that images have, are in Strided.v. *)
+    Arrays here are ordered by place, then channel; strides are not treated. *)
 
 From Coq Require Import Arith Bool ZArith Reals Lra Lia Psatz.
 From Lipverify Require Import Sums Vectors Complex Fourier Torus Padding.
@@ -90,13 +90,13 @@ Lemma wave_mirror N twist k z : (k < N)%nat ->
 Proof.
   intros below. rewrite <- wave_opp_frequency. assert (INR N <> 0) as nonzero by (apply not_0_INR; lia).
   unfold mirror, frequency. destruct twist; [|destruct (Nat.eqb_spec k 0) as [->|other]].
-  - rewrite !minus_INR by lia. simpl (INR 1). rewrite <- wave_turn. f_equal. field. exact nonzero.
+  - rewrite !minus_INR by lia. simpl (INR 1). rewrite <- (wave_turn (- _)). f_equal. field. exact nonzero.
   - f_equal. simpl. field. exact nonzero.
   - rewrite minus_INR by lia. rewrite <- (wave_turn (- _)). f_equal. field. exact nonzero.
 Qed.
 
 (** Of two opposite frequencies of an axis one has 2 k + twist <= N. *)
-Lemma mirror_half N twist k : (k < N)%nat -> let odd := if twist then 1%nat else O in
+Lemma mirror_half N (twist : bool) k : (k < N)%nat -> let odd := if twist then 1%nat else O in
   (2 * k + odd <= N)%nat \/ (2 * mirror N twist k + odd <= N)%nat.
 Proof. intros below odd. unfold mirror, odd. destruct twist; [|destruct (Nat.eqb_spec k 0)]; lia. Qed.
 
