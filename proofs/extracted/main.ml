@@ -42,8 +42,8 @@ let check certificate weights =
       | exception (Out_of_memory | End_of_file) -> unreadable "the weights' file is cut short"
       | tensors -> Certificate.check data tensors)
 
-(* Integers of thousands of digits come and go: with more room the collector is not most of the time. *)
-let () = Gc.set { (Gc.get ()) with minor_heap_size = 1 lsl 23; space_overhead = 400 }
+(* Integers of thousands of digits come and go: with more room, in large steps, the collector is not most of the time. *)
+let () = Gc.set { (Gc.get ()) with minor_heap_size = 1 lsl 23; space_overhead = 400; major_heap_increment = 1 lsl 25 }
 
 (* Names are a stranger's. *)
 let () = Hashtbl.randomize ()
