@@ -52,6 +52,21 @@ def odd_int(value: Any, *, name: str, where: str) -> int:
     return value
 
 
+def divides(value: int, total: int, *, name: str, of: str, where: str) -> None:
+    """Refuses a `value` that does not divide `total`; both ints >= 1.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    if total % value:
+        raise ArgumentError(
+            f"{name}={value} does not divide {of}={total}",
+            where=where,
+            why="all parts have the same size",
+            next_step=f"choose a divisor of {total}",
+        )
+
+
 def padding_mode(value: Any, *, where: str) -> str:
     """Returns `value` if it is 'zeros' or 'circular'.
 
@@ -110,6 +125,61 @@ def int_shape(value: Any, *, name: str, where: str) -> tuple[int, ...]:
         )
     entries(*shape, name=name, where=where)
     return shape
+
+
+def floats(value: Any, lengths: tuple[int, ...], *, name: str, where: str) -> tuple[float, ...]:
+    """Returns `value`, a tuple or list of finite numbers, as a tuple of floats.
+
+    Raises:
+        ArgumentError: it is none, or its length is not among `lengths`.
+    """
+    if not isinstance(value, tuple | list) or len(value) not in lengths:
+        raise ArgumentError(
+            f"{name}={_shown(value)} is not a sequence of {' or '.join(map(str, lengths))} numbers",
+            where=where,
+            why="there is one for each channel",
+            next_step="pass as many numbers as there are channels",
+        )
+    return tuple(_float(entry, "of any sign", math.isfinite, name=name, where=where) for entry in value)
+
+
+def int_pairs(value: Any, *, name: str, where: str, most: int) -> tuple[tuple[int, int], ...]:
+    """Returns `value`, a tuple or list of pairs (int in [0, most], int >= 1), as a tuple of tuples.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    if not isinstance(value, tuple | list) or not all(isinstance(e, tuple | list) and len(e) == 2 for e in value):
+        raise ArgumentError(
+            f"{name}={_shown(value)} is not a sequence of pairs",
+            where=where,
+            why="each entry is (blocks, inner)",
+            next_step="pass e.g. ((3, 64),)",
+        )
+    if len(value) > 16:
+        raise ArgumentError(
+            f"{name} has {len(value)} entries", where=where, why="each halves the image", next_step="pass at most 16"
+        )
+    return tuple(
+        (natural_int(first, name=name, where=where, most=most), positive_int(second, name=name, where=where))
+        for first, second in value
+    )
+
+
+def one_of(value: Any, names: tuple[str, ...], *, name: str, where: str) -> str:
+    """Returns `value` if it is one of the names.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    if not isinstance(value, str) or value not in names:
+        raise ArgumentError(
+            f"{name}={_shown(value)} is unknown",
+            where=where,
+            why="nothing of that name is implemented",
+            next_step=f"choose one of {', '.join(names)}",
+        )
+    return value
 
 
 def entries(*shape: int, name: str, where: str, most: int = MOST_ENTRIES) -> int:

@@ -1,8 +1,9 @@
 """Writing a sealed CPLNet with what it claims: model.pt2, model.safetensors, claims.json, inputs.npz.
 
-Claims (bounds as decimal text): every sealed block and the pooling 1 in l2; the trunk 1 in l2; the head and the whole
-network 1 from l2 to linf (each logit is 1-Lipschitz) and, in l2, an upper bound of the head's spectral norm. They are
-claims: cpl proves none of them.
+Claims (bounds as decimal text): every sealed layer of the trunk, the pooling, the down-sampling and MaxMin 1 in l2; the trunk
+1 in l2; the head and the whole network 1 from l2 to linf (each logit is 1-Lipschitz) and, in l2, an upper bound of the head's
+spectral norm. A standardisation inside the network claims 1 / min std, and the trunk and the whole network that times as much.
+They are claims: cpl proves none of them.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from cpl.activations import MaxMin
 from cpl.certify import Accuracy
 from cpl.errors import CheckpointError, SealError, reason
 from cpl.files import write_atomically
-from cpl.layers import UnitNormAvgPool2d
+from cpl.fixed import Standardize, UnitNormAvgPool2d
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.norms import gram_upper_dense
-from cpl.sealing import seal, seal_of, sealed_head
+from cpl.sealing import seal, seal_of, sealed_head, trunk_constant
 from cpl.shrink import SHRINK
 
 PROGRAM, TENSORS, CLAIMS, INPUTS = "model.pt2", "model.safetensors", "claims.json", "inputs.npz"
 MOST_FACTS = 2**22
+FIXED = (UnitNormAvgPool2d, MaxMin, nn.PixelUnshuffle)
 AGAIN = "export the model again: cpl export CHECKPOINT --out DIR"
 
 
@@ -50,16 +53,20 @@ def claims_of(model: CPLNet) -> dict[str, Any]:
         SealError: the model is not sealed, or its seal is void.
     """
     record = seal_of(model)
-    head = sealed_head(model)
-    pools = {path for path, module in model.named_modules() if isinstance(module, UnitNormAvgPool2d)}
-    blocks = {layer.path for layer in record.layers if layer.kind == "block"}
-    ones = [path for path, _ in model.named_modules() if path in pools | blocks] + ["trunk"]
-    claims = [{"layer": path, "bound": "1"} for path in ones]
-    spectral = _ceiling(gram_upper_dense(head.weight) * (1 + SHRINK))
-    for path in ("head", ""):
+    head, trunk = sealed_head(model), trunk_constant(model)
+    ones = {layer.path for layer in record.layers if layer.kind != "rows" and layer.path != "head"}
+    claims = []
+    for path, module in model.named_modules():
+        if path in ones or isinstance(module, FIXED):
+            claims.append({"layer": path, "bound": "1"})
+        elif isinstance(module, Standardize):
+            claims.append({"layer": path, "bound": _ceiling(module.constant)})
+    claims.append({"layer": "trunk", "bound": _ceiling(trunk)})
+    spectral = gram_upper_dense(head.weight) * (1 + SHRINK) if head.seal.kind == "rows" else 1.0
+    for path, factor in (("head", 1.0), ("", trunk)):
         claims += [
-            {"layer": path, "bound": "1", "norm": "l2->linf"},
-            {"layer": path, "bound": spectral, "norm": "l2->l2"},
+            {"layer": path, "bound": _ceiling(factor), "norm": "l2->linf"},
+            {"layer": path, "bound": _ceiling(spectral * factor), "norm": "l2->l2"},
         ]
     return {"claims": claims}
 

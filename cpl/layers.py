@@ -1,14 +1,18 @@
-"""Trainable layers that are 1-Lipschitz from l2 to l2, once sealed.
+"""Convex potential layers: trainable residual blocks that are 1-Lipschitz from l2 to l2, once sealed.
 
-A convex potential block is one explicit Euler step of x' = -grad f(x), f(x) = sum_i phi(w_i.x + b_i), phi' = ReLU:
+A block is one explicit Euler step of x' = -grad f(x), f(x) = sum_i phi(w_i.x + b_i), phi' = sigma (`cpl.flow`):
 
-    x -> x - h W^T relu(W x + b),   constant max(1, h ||W||^2 - 1) = 1 iff h ||W||^2 <= 2   (Meunier et al., 2022).
+    x -> x - h W^T sigma(W x + b),   constant max(1, h ||W||^2 - 1) = 1 iff h ||W||^2 <= 2   (Meunier et al., 2022).
 
-While training, h = 2 / lower^2 with one warm-started power iteration a step, run under no_grad. `lower` = ||W v|| is
-a LOWER bound of ||W||: h is a proxy, slightly too large, and nothing is claimed of a training forward. The loss is
-differentiated through h with v fixed: without that term the gradient keeps growing the top singular value, which h
-cancels at the cost of all the others, and the network stays almost linear. In eval mode an unsealed layer refuses to
-run: `cpl.seal` replaces it by one whose constant comes from an upper bound.
+While training, h = 2 / lower^2 with one warm-started power iteration a step. `lower` = ||W v|| is a LOWER bound of
+||W||: h is a proxy, slightly too large, and nothing is claimed of a training forward. The loss is differentiated
+through h with v fixed: without that term the gradient keeps growing the top singular value, which h cancels at the cost
+of all the others, and the network stays almost linear. A learnable step is h = 2 s / lower^2 with a share s in (0, 1). In
+eval mode an unsealed layer refuses to run: `cpl.seal` replaces it by one whose constant comes from an upper bound.
+
+With `iterations` > 0 the step is implicit Euler, truncated (`cpl.flow.implicit_euler`): 1-Lipschitz at every step size, so
+that h = 2 s reach / ||W||^2 may be larger. Its constant is proved in `cpl.flow` and for no rule of an audit, which
+therefore leaves it UNDECIDED.
 """
 
 from __future__ import annotations
@@ -17,73 +21,150 @@ import math
 from typing import Any, NoReturn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cpl import checks
-from cpl.convolution import convolve, convolve_adjoint
+from cpl.activations import activation
 from cpl.errors import ArgumentError, SealError
-from cpl.norms import power_lower_conv, power_lower_dense
+from cpl.flow import Potential, explicit_euler, implicit_euler
+from cpl.operators import Convolution, Dense, Operator, power_lower, start
 
 TINY = 1e-12
+FULL_STEP = 4.0  # logit of the share of the largest step that a learnable step begins with: 0.982
 
 
-class ConvexPotentialLinear(nn.Module):
-    """x - h W^T relu(W x + b) on vectors; W of shape (inner, features).
+class ConvexPotential(nn.Module):
+    """What the dense and the convolutional block share: the step size and the forward.
 
-    Args:
-        features: size of the last axis of x.
-        inner: number of rows of W; at most `features` if W shall have full row rank.
-        generator: source of the random initial weights; torch's global one if None.
-
-    Raises:
-        ArgumentError: if a size is not a positive int, or too large.
+    Attributes:
+        weight: W or K, as given.
+        bias: b, one number per row of W or per inner channel.
+        step_logit: of the share s of the largest step; None for s = 1.
+        iterate: v of the power iteration, a unit tensor in the shape of an input, without gradient.
+        activation: name of sigma.
+        iterations, reach: of implicit Euler; 0 and 1 for explicit Euler.
+        recompute: whether the backward pass computes the inner values again instead of keeping them.
     """
 
     iterate: Tensor
 
-    def __init__(self, features: int, inner: int, *, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, weight: Tensor, iterate: Tensor, sigma: str, *, learn_step: bool, iterations: int, reach: float
+    ) -> None:
         super().__init__()
-        where = "ConvexPotentialLinear"
-        self.features = checks.positive_int(features, name="features", where=where)
-        self.inner = checks.positive_int(inner, name="inner", where=where)
-        checks.entries(inner, features, name="weight", where=where)
-        self.weight = nn.Parameter(torch.randn(inner, features, generator=generator) / math.sqrt(features))
-        self.bias = nn.Parameter(torch.zeros(inner))
-        self.register_buffer("iterate", _start(features))
+        where = type(self).__name__
+        activation(sigma, where=where)
+        self.activation = sigma
+        self.iterations = checks.natural_int(iterations, name="iterations", where=where, most=64)
+        self.reach = checks.positive_float(reach, name="reach", where=where)
+        if self.reach > 1 and not self.iterations:
+            raise ArgumentError(
+                f"reach={reach} > 1 with explicit Euler",
+                where=where,
+                why="x - h W^T sigma(W x + b) is 1-Lipschitz for h ||W||^2 <= 2 only",
+                next_step="pass reach <= 1, or iterations > 0 for implicit Euler",
+            )
+        self.recompute = False
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(len(weight)))
+        self.step_logit = nn.Parameter(torch.tensor(FULL_STEP)) if learn_step else None
+        self.register_buffer("iterate", iterate)
+
+    def operator(self) -> Operator:
+        """A, holding the trained weight."""
+        raise NotImplementedError
+
+    def share(self) -> Tensor | float:
+        """s: the step as a share of the largest one that is 1-Lipschitz, in (0, 1]."""
+        return 1.0 if self.step_logit is None else self.step_logit.sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., features) to (..., features); training mode only.
+        """Maps a batch to one of the same shape; training mode only.
 
         Raises:
             SealError: in eval mode.
         """
         if not self.training:
-            _refuse(self)
-        lower, iterate = power_lower_dense(self.weight, self.iterate)
-        self.iterate.copy_(iterate)
-        step = 2 / lower.square().clamp_min(TINY)
-        return x - step * F.linear(F.relu(F.linear(x, self.weight, self.bias)), self.weight.t())
+            refuse_eval(self)
+        self._fit(x)
+        lower, following = power_lower(self.operator(), self.iterate.clone())
+        self.iterate.copy_(following)
+        square = lower.square().clamp_min(TINY)
+        if self.recompute:
+            return checkpoint(self._euler, x, square, use_reentrant=False)
+        return self._euler(x, square)
+
+    def _euler(self, x: Tensor, square: Tensor) -> Tensor:
+        potential = Potential(self.operator(), self.bias, activation(self.activation, where="").function)
+        step = 2 * self.share() * self.reach / square
+        if self.iterations:
+            return implicit_euler(potential, x, step, smoothness=square, iterations=self.iterations)
+        return explicit_euler(potential, x, step)
+
+    def _fit(self, x: Tensor) -> None:
+        """Makes an iterate of the size of x, where that is not known before."""
+
+
+class ConvexPotentialLinear(ConvexPotential):
+    """x - h W^T sigma(W x + b) on vectors; W of shape (inner, features).
+
+    Args:
+        features: size of the last axis of x.
+        inner: number of rows of W; at most `features` if W shall have full row rank.
+        activation: name of sigma, one of `cpl.ACTIVATIONS`.
+        learn_step: whether h is learned within (0, 2 reach / ||W||^2).
+        iterations: 0 for explicit Euler, k for implicit Euler truncated after k damped steps.
+        reach: largest h ||W||^2 / 2; above 1 with implicit Euler only.
+        generator: source of the random initial weights; torch's global one if None.
+
+    Raises:
+        ArgumentError: if a size is not a positive int, or too large, or the activation is unknown.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        inner: int,
+        *,
+        activation: str = "relu",
+        learn_step: bool = False,
+        iterations: int = 0,
+        reach: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        where = "ConvexPotentialLinear"
+        checks.positive_int(features, name="features", where=where)
+        checks.positive_int(inner, name="inner", where=where)
+        checks.entries(inner, features, name="weight", where=where)
+        weight = torch.randn(inner, features, generator=generator) / math.sqrt(features)
+        super().__init__(weight, start(features), activation, learn_step=learn_step, iterations=iterations, reach=reach)
+        self.features, self.inner = features, inner
+
+    def operator(self) -> Dense:
+        return Dense(self.weight)
 
     def extra_repr(self) -> str:
-        return f"{self.features}, inner={self.inner}"
+        return f"{self.features}, inner={self.inner}, activation={self.activation!r}"
 
 
-class ConvexPotentialConv2d(nn.Module):
-    """x - h A_K^T relu(A_K x + b) on maps; K of shape (inner, channels, k, k), stride 1, output size = input size.
+class ConvexPotentialConv2d(ConvexPotential):
+    """x - h A_K^T sigma(A_K x + b) on maps; K of shape (inner, channels / groups, k, k), output size = input size.
 
     Args:
         channels: channels of x.
         inner: channels of A_K x.
         kernel_size: k, odd.
         padding_mode: 'zeros' or 'circular'.
+        groups: g; channels and inner must be multiples of it.
+        activation: name of sigma, one of `cpl.ACTIVATIONS`.
+        learn_step, iterations, reach: as `ConvexPotentialLinear`.
         generator: source of the random initial weights; torch's global one if None.
 
     Raises:
-        ArgumentError: if a size is not a positive int or too large, k is even, or the padding mode is unknown.
+        ArgumentError: if a size is not a positive int or too large, k is even, the groups do not divide the channels, or
+            the padding mode or the activation is unknown.
     """
-
-    iterate: Tensor
 
     def __init__(
         self,
@@ -92,146 +173,86 @@ class ConvexPotentialConv2d(nn.Module):
         *,
         kernel_size: int = 3,
         padding_mode: str = "zeros",
+        groups: int = 1,
+        activation: str = "relu",
+        learn_step: bool = False,
+        iterations: int = 0,
+        reach: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        where = "ConvexPotentialConv2d"
-        self.channels = checks.positive_int(channels, name="channels", where=where)
-        self.inner = checks.positive_int(inner, name="inner", where=where)
-        self.kernel_size = checks.odd_int(kernel_size, name="kernel_size", where=where)
-        self.padding_mode = checks.padding_mode(padding_mode, where=where)
-        shape = (inner, channels, kernel_size, kernel_size)
-        checks.entries(*shape, name="weight", where=where)
-        self.weight = nn.Parameter(torch.randn(shape, generator=generator) / math.sqrt(channels * kernel_size**2))
-        self.bias = nn.Parameter(torch.zeros(inner))
-        self.register_buffer("iterate", torch.zeros(1, channels, 0, 0))
+        kernel = initial_kernel(
+            channels, inner, kernel_size, padding_mode, groups, generator, where="ConvexPotentialConv2d"
+        )
+        iterate = torch.zeros(1, channels, 0, 0)
+        super().__init__(kernel, iterate, activation, learn_step=learn_step, iterations=iterations, reach=reach)
+        self.channels, self.inner, self.kernel_size = channels, inner, kernel_size
+        self.padding_mode, self.groups = padding_mode, groups
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (batch, channels, n_h, n_w) to the same shape; training mode only.
+    def operator(self) -> Convolution:
+        return Convolution(self.weight, self.padding_mode, self.groups)
 
-        Raises:
-            SealError: in eval mode.
-        """
-        if not self.training:
-            _refuse(self)
-        if self.iterate.shape[2:] != x.shape[2:]:
-            self.iterate = _start(*x.shape[1:]).to(self.iterate)
-        lower, iterate = power_lower_conv(self.weight, self.iterate, padding_mode=self.padding_mode)
-        self.iterate.copy_(iterate)
-        step = 2 / lower.square().clamp_min(TINY)
-        inner = F.relu(convolve(x, self.weight, self.bias, padding_mode=self.padding_mode))
-        return x - step * convolve_adjoint(inner, self.weight, padding_mode=self.padding_mode)
+    def _fit(self, x: Tensor) -> None:
+        self.iterate = fitted(self.iterate, x)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # the iterate has the size of the map it was trained on, which the constructor does not know
-        stored = state_dict.get(prefix + "iterate")
-        if isinstance(stored, Tensor) and stored.ndim == 4 and stored.shape[:2] == self.iterate.shape[:2]:
-            self.iterate = self.iterate.new_zeros(stored.shape)
+        adopt_size(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
         return (
-            f"{self.channels}, inner={self.inner}, kernel_size={self.kernel_size}, padding_mode={self.padding_mode!r}"
+            f"{self.channels}, inner={self.inner}, kernel_size={self.kernel_size}, "
+            f"padding_mode={self.padding_mode!r}, groups={self.groups}, activation={self.activation!r}"
         )
 
 
-class NormalizedLinear(nn.Module):
-    """x -> (w_i / ||w_i||).x + b_i for each row i: every output is 1-Lipschitz (l2 -> linf); the whole map in l2 need
-    not be.
-
-    Args:
-        features: size of the last axis of x.
-        outputs: number of rows.
-        generator: source of the random initial weights; torch's global one if None.
-
-    Raises:
-        ArgumentError: if a size is not a positive int, or too large.
-    """
-
-    def __init__(self, features: int, outputs: int, *, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.features = checks.positive_int(features, name="features", where="NormalizedLinear")
-        self.outputs = checks.positive_int(outputs, name="outputs", where="NormalizedLinear")
-        checks.entries(outputs, features, name="weight", where="NormalizedLinear")
-        self.weight = nn.Parameter(torch.randn(outputs, features, generator=generator) / math.sqrt(features))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., features) to (..., outputs); training mode only.
-
-        Raises:
-            SealError: in eval mode.
-        """
-        if not self.training:
-            _refuse(self)
-        return F.linear(x, F.normalize(self.weight, dim=1, eps=TINY), self.bias)
-
-    def extra_repr(self) -> str:
-        return f"{self.features}, {self.outputs}"
-
-
-class ZeroChannelPad(nn.Module):
-    """Appends zero channels (axis 1): an isometry, ||f(x) - f(y)|| = ||x - y||. On (batch, features) the channels are
-    features.
-
-    Args:
-        channels: channels of x.
-        padded: channels of the output, >= channels.
+def initial_kernel(
+    channels: int,
+    outputs: int,
+    kernel_size: int,
+    padding_mode: str,
+    groups: int,
+    generator: torch.Generator | None,
+    *,
+    where: str,
+) -> Tensor:
+    """A random kernel of shape (outputs, channels / groups, k, k), after validation of the arguments.
 
     Raises:
-        ArgumentError: if a size is not a positive int or padded < channels.
+        ArgumentError: as `ConvexPotentialConv2d` says.
     """
-
-    def __init__(self, channels: int, padded: int) -> None:
-        super().__init__()
-        self.channels = checks.positive_int(channels, name="channels", where="ZeroChannelPad")
-        self.padded = checks.positive_int(padded, name="padded", where="ZeroChannelPad")
-        if padded < channels:
-            raise ArgumentError(
-                f"padded={padded} < channels={channels}",
-                where="ZeroChannelPad",
-                why="padding cannot remove channels",
-                next_step="pass padded >= channels",
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, (0, 0) * (x.ndim - 2) + (0, self.padded - self.channels))
-
-    def extra_repr(self) -> str:
-        return f"{self.channels}, {self.padded}"
+    checks.positive_int(channels, name="channels", where=where)
+    checks.positive_int(outputs, name="inner", where=where)
+    checks.odd_int(kernel_size, name="kernel_size", where=where)
+    checks.padding_mode(padding_mode, where=where)
+    checks.positive_int(groups, name="groups", where=where)
+    checks.divides(groups, channels, name="groups", of="channels", where=where)
+    checks.divides(groups, outputs, name="groups", of="inner", where=where)
+    shape = (outputs, channels // groups, kernel_size, kernel_size)
+    checks.entries(*shape, name="weight", where=where)
+    return torch.randn(shape, generator=generator) / math.sqrt(shape[1] * kernel_size**2)
 
 
-class UnitNormAvgPool2d(nn.Module):
-    """k times the average over disjoint k x k windows: norm exactly 1, and no isometry for k > 1.
+def fitted(iterate: Tensor, x: Tensor) -> Tensor:
+    """The iterate if it has the size of one map of the batch x; else a new start of that size."""
+    if iterate.shape[1:] == x.shape[1:]:
+        return iterate
+    return start(1, *x.shape[1:]).to(iterate)
 
-    A window of k^2 numbers x has |k mean(x)| = |sum(x)| / k <= ||x||, with equality for constant x only; windows are
-    disjoint, and what a size not divisible by k leaves over is dropped.
 
-    Args:
-        kernel_size: k.
+def adopt_size(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:
+    """Before a state dict is loaded: the iterate has the size of the map it was trained on, which the constructor does
+    not know."""
+    stored, own = state_dict.get(prefix + "iterate"), module.get_buffer("iterate")
+    if isinstance(stored, Tensor) and stored.ndim == 4 and stored.shape[:2] == own.shape[:2]:
+        module.register_buffer("iterate", own.new_zeros(stored.shape))
+
+
+def refuse_eval(module: nn.Module) -> NoReturn:
+    """What an unsealed layer does in eval mode.
 
     Raises:
-        ArgumentError: if k is not a positive int.
+        SealError: always.
     """
-
-    def __init__(self, kernel_size: int) -> None:
-        super().__init__()
-        self.kernel_size = checks.positive_int(kernel_size, name="kernel_size", where="UnitNormAvgPool2d")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel_size, self.kernel_size) * self.kernel_size
-
-    def extra_repr(self) -> str:
-        return f"{self.kernel_size}"
-
-
-def _start(*shape: int) -> Tensor:
-    """A fixed pseudo-random unit vector: generic, hence not orthogonal to the top singular vector."""
-    vector = torch.randn((1, *shape) if len(shape) > 1 else shape, generator=torch.Generator().manual_seed(0))
-    return vector / torch.linalg.vector_norm(vector)
-
-
-def _refuse(module: nn.Module) -> NoReturn:
     raise SealError(
         "an unsealed layer was called in eval mode",
         where=type(module).__name__,

@@ -1,7 +1,7 @@
-"""Norms of dense maps and convolutions, from below (power iteration) and from above (Gram iteration).
+"""Norms of dense maps and convolutions from above, by Gram iteration.
 
-*Lower*: ||A v|| / ||v|| <= ||A|| for every v. Power iteration makes it large; it stays a lower bound, so a step size
-2 / lower^2 is too large. It is the training proxy and never what ships.
+*Lower*: ||A v|| / ||v|| <= ||A|| for every v. Power iteration (`cpl.operators.power_lower`) makes it large; it stays a
+lower bound, so a step size 2 / lower^2 is too large. It is the training proxy and never what ships.
 
 *Upper* (Delattre et al., 2023): with G_0 = A and G_{k+1} = G_k^* G_k, ||A||^(2^k) = ||G_k||_2 <= ||G_k||_F. It
 decreases to ||A|| as k grows. Float64 throughout, with every rounding error of the products counted: the computed
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from cpl import checks
-from cpl.convolution import convolve, convolve_adjoint, half_width, materialise
+from cpl.convolution import half_width, materialise
 from cpl.errors import ArgumentError
 from cpl.scaling import scaled_to_one, times_two_to
 
@@ -38,45 +38,6 @@ UNIT = 2.0**-53
 DENSE_ROWS = 1024  # the unrolled Gram matrix of a convolution up to this size costs about a second
 CHUNK = 2**22  # complex numbers held at once
 UNDERFLOW = 2.0**-1000  # the blocks have entries near 1; what scaling to that loses is below it too
-
-
-def power_lower_dense(weight: Tensor, iterate: Tensor, *, iterations: int = 1) -> tuple[Tensor, Tensor]:
-    """Power iteration on W^T W: a LOWER bound of ||W||_2 (up to the rounding of the dtype in use), a training proxy.
-
-    Args:
-        weight: W, shape (inner, features).
-        iterate: the last iterate v, shape (features,), not zero; warm start.
-        iterations: number of products with W^T W.
-
-    Returns:
-        (lower, v): lower = ||W v|| as a scalar tensor, and the new unit iterate v. The iteration runs under no_grad;
-        `lower` is differentiable in W with v held fixed, which at the top singular vector is the gradient of ||W||.
-    """
-    with torch.no_grad():
-        for _ in range(iterations):
-            iterate = _unit(weight.t() @ (weight @ iterate), iterate)
-    return torch.linalg.vector_norm(weight @ iterate), iterate
-
-
-def power_lower_conv(
-    kernel: Tensor, iterate: Tensor, *, padding_mode: str, iterations: int = 1
-) -> tuple[Tensor, Tensor]:
-    """Power iteration on A_K^T A_K: a LOWER bound of ||A_K||_2, a training proxy.
-
-    Args:
-        kernel: K, shape (inner, channels, k, k), k odd.
-        iterate: the last iterate v, shape (1, channels, n_h, n_w), not zero; its size is the size of the map.
-        padding_mode: 'zeros' or 'circular'.
-        iterations: number of products with A_K^T A_K.
-
-    Returns:
-        (lower, v) as in `power_lower_dense`.
-    """
-    with torch.no_grad():
-        for _ in range(iterations):
-            image = convolve(iterate, kernel, None, padding_mode=padding_mode)
-            iterate = _unit(convolve_adjoint(image, kernel, padding_mode=padding_mode), iterate)
-    return torch.linalg.vector_norm(convolve(iterate, kernel, None, padding_mode=padding_mode)), iterate
 
 
 def gram_upper_dense(weight: Tensor) -> float:
@@ -102,7 +63,7 @@ def gram_upper_dense(weight: Tensor) -> float:
     return times_two_to(_gram_upper(weight[None], error=0.0), exponent)
 
 
-def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str) -> float:
+def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str, groups: int = 1) -> float:
     """An UPPER bound of ||A_K||_2 on maps of the given size: the best of tori, and of the unrolled matrix where it is
     small.
 
@@ -111,6 +72,7 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
         size: (n_h, n_w), the size of the map.
         padding_mode: 'circular' (the periodic torus N = n, no loss) or 'zeros' (periodic and antiperiodic tori with
             n + p <= N <= n + p + 2 on both axes; the matrix itself if its smaller side has at most `DENSE_ROWS` rows).
+        groups: g; K then has shape (inner, channels / g, k_h, k_w) and the norm is the largest of the g groups'.
 
     Returns:
         upper >= ||A_K||_2; 0.0 exactly for K = 0.
@@ -130,7 +92,7 @@ def gram_upper_conv(kernel: Tensor, size: tuple[int, int], *, padding_mode: str)
         )
     checks.padding_mode(padding_mode, where="gram_upper_conv")
     kernel, exponent = scaled_to_one(kernel.detach().double().cpu())
-    return times_two_to(_conv_upper(kernel, size, padding_mode), exponent)
+    return times_two_to(max(_conv_upper(part, size, padding_mode) for part in kernel.chunk(groups)), exponent)
 
 
 def _conv_upper(kernel: Tensor, size: tuple[int, int], padding_mode: str) -> float:
@@ -216,11 +178,6 @@ def _descend(norms: Tensor, history: list[tuple[int, float, Tensor]], exponent: 
 def _room(blocks: Tensor) -> int:
     """Bits such that blocks with entries below 2^-bits have norms of about 1, so that their squares do not overflow."""
     return math.isqrt(blocks.shape[1] * blocks.shape[2]).bit_length()
-
-
-def _unit(vector: Tensor, fallback: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(vector)
-    return torch.where(norm > 0, vector / norm, fallback)
 
 
 def _require(tensor: Tensor, *, axes: int, name: str) -> None:

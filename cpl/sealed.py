@@ -1,11 +1,13 @@
 """Layers as they ship: one stored tensor each, its norm bounded from above, used exactly as stored.
 
-Real semantics: with sqrt(h) folded into V = sqrt(h) W and b' = sqrt(h) b (ReLU is positively homogeneous), a block is
+Real semantics: with sqrt(h) folded into V = sqrt(h) W and b' = sqrt(h) b, where sigma is positively homogeneous as ReLU
+is, a block is
 
-    f(x) = x - V^T relu(V x + b'),   1-Lipschitz in l2 if ||V||^2 <= 2   (Meunier et al., 2022).
+    f(x) = x - V^T sigma(V x + b'),   1-Lipschitz in l2 if ||V||^2 <= 2   (Meunier et al., 2022);
 
-Both uses of V are the same stored numbers. A sealed layer knows the input shape and dtype it was sealed for and
-refuses others: the norm of a convolution depends on the size of the map.
+with another sigma V = W and h stays a stored number, h ||V||^2 <= 2. With `iterations` > 0 the block is implicit Euler,
+truncated, and h ||V||^2 <= 2 reach. Both uses of V are the same stored numbers. A sealed layer knows the input shape and
+dtype it was sealed for and refuses others: the norm of a convolution depends on the size of the map.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cpl.convolution import convolve, convolve_adjoint
+from cpl.activations import ACTIVATIONS
+from cpl.convolution import convolve
 from cpl.errors import SealError
+from cpl.flow import Potential, implicit_euler
+from cpl.operators import Convolution, Dense
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,11 @@ class LayerSeal:
 
     Attributes:
         path: module path.
-        kind: 'block' (constant 1, l2 -> l2) or 'rows' (constant 1, l2 -> linf).
+        kind: 'block' and 'map' (constant 1, l2 -> l2) or 'rows' (constant 1, l2 -> linf).
         input_shape: of one input, without the batch.
         dtype: of weights and inputs, e.g. 'float32'.
-        upper: cpl's upper bound of ||V|| (blocks) or of the largest row norm (rows). Numeric; the audit proves it
-            again.
+        upper: cpl's upper bound of sqrt(h) ||V|| (blocks), of the norm (maps) or of the largest row norm (rows).
+            Numeric; the audit proves it again.
         digest: sha256 of the layer's tensors.
     """
 
@@ -45,12 +50,26 @@ class LayerSeal:
 
 
 class SealedLinear(nn.Module):
-    """x - V^T relu(V x + b') on vectors; V of shape (inner, features)."""
+    """x - h V^T sigma(V x + b') on vectors; V of shape (inner, features); h = 1 where `step` is None."""
 
-    def __init__(self, V: Tensor, bias: Tensor, *, seal: LayerSeal) -> None:
+    def __init__(
+        self,
+        V: Tensor,
+        bias: Tensor,
+        *,
+        activation: str = "relu",
+        step: Tensor | None = None,
+        iterations: int = 0,
+        reach: float = 1.0,
+        seal: LayerSeal,
+    ) -> None:
         super().__init__()
         self.V = nn.Parameter(V, requires_grad=False)
         self.bias = nn.Parameter(bias, requires_grad=False)
+        self.step = None if step is None else nn.Parameter(step, requires_grad=False)
+        self.activation = activation
+        self.iterations = iterations
+        self.reach = reach
         self.seal = seal
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,20 +79,38 @@ class SealedLinear(nn.Module):
             SealError: if shape or dtype are not those of the seal.
         """
         _check_input(self.seal, x, self.V)
-        return x - F.linear(F.relu(F.linear(x, self.V, self.bias)), self.V.t())
+        potential = Potential(Dense(self.V), self.bias, ACTIVATIONS[self.activation].function)
+        return _euler(self, potential, x) if self.iterations else x - _scaled(self.step, potential.gradient(x))
 
     def extra_repr(self) -> str:
-        return f"{self.V.shape[1]}, inner={self.V.shape[0]}, upper={self.seal.upper:.8g}"
+        return f"{self.V.shape[1]}, inner={self.V.shape[0]}, {self.activation}, upper={self.seal.upper:.8g}"
 
 
 class SealedConv2d(nn.Module):
-    """x - A_V^T relu(A_V x + b') on maps; V of shape (inner, channels, k, k)."""
+    """x - h A_V^T sigma(A_V x + b') on maps; V of shape (inner, channels / groups, k, k); h = 1 where `step` is None."""
 
-    def __init__(self, V: Tensor, bias: Tensor, *, padding_mode: str, seal: LayerSeal) -> None:
+    def __init__(
+        self,
+        V: Tensor,
+        bias: Tensor,
+        *,
+        padding_mode: str,
+        groups: int = 1,
+        activation: str = "relu",
+        step: Tensor | None = None,
+        iterations: int = 0,
+        reach: float = 1.0,
+        seal: LayerSeal,
+    ) -> None:
         super().__init__()
         self.V = nn.Parameter(V, requires_grad=False)
         self.bias = nn.Parameter(bias, requires_grad=False)
+        self.step = None if step is None else nn.Parameter(step, requires_grad=False)
         self.padding_mode = padding_mode
+        self.groups = groups
+        self.activation = activation
+        self.iterations = iterations
+        self.reach = reach
         self.seal = seal
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,16 +120,22 @@ class SealedConv2d(nn.Module):
             SealError: if shape or dtype are not those of the seal.
         """
         _check_input(self.seal, x, self.V)
-        inner = F.relu(convolve(x, self.V, self.bias, padding_mode=self.padding_mode))
-        return x - convolve_adjoint(inner, self.V, padding_mode=self.padding_mode)
+        operator, sigma = Convolution(self.V, self.padding_mode, self.groups), ACTIVATIONS[self.activation].function
+        if self.iterations:
+            return _euler(self, Potential(operator, self.bias, sigma), x)
+        # the sign goes to the inner, smaller value and the sum in place: the block costs its two convolutions
+        return _scaled(self.step, operator.adjoint(-sigma(operator.apply(x, self.bias)))).add_(x)
 
     def extra_repr(self) -> str:
-        inner, channels = self.V.shape[:2]
-        return f"{channels}, inner={inner}, padding_mode={self.padding_mode!r}, upper={self.seal.upper:.8g}"
+        inner, channels = self.V.shape[0], self.V.shape[1] * self.groups
+        return (
+            f"{channels}, inner={inner}, padding_mode={self.padding_mode!r}, {self.activation}, "
+            f"upper={self.seal.upper:.8g}"
+        )
 
 
-class SealedNormalizedLinear(nn.Module):
-    """x -> W x + b with every row of the stored W of norm at most 1; W of shape (outputs, features)."""
+class SealedMap(nn.Module):
+    """x -> W x + b on vectors; W of shape (outputs, features). Kind 'map': ||W|| <= 1; 'rows': each row at most 1."""
 
     def __init__(self, weight: Tensor, bias: Tensor, *, seal: LayerSeal) -> None:
         super().__init__()
@@ -113,7 +156,42 @@ class SealedNormalizedLinear(nn.Module):
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}, upper={self.seal.upper:.8g}"
 
 
-SEALED = (SealedLinear, SealedConv2d, SealedNormalizedLinear)
+class SealedMapConv2d(nn.Module):
+    """x -> A_K x + b on maps with ||A_K|| <= 1; K of shape (outputs, channels / groups, k, k), stride 1, same size."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, padding_mode: str, groups: int = 1, seal: LayerSeal) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        self.padding_mode = padding_mode
+        self.groups = groups
+        self.seal = seal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (batch, channels, n_h, n_w) to (batch, outputs, n_h, n_w).
+
+        Raises:
+            SealError: if shape or dtype are not those of the seal.
+        """
+        _check_input(self.seal, x, self.weight)
+        return convolve(x, self.weight, self.bias, padding_mode=self.padding_mode, groups=self.groups)
+
+    def extra_repr(self) -> str:
+        outputs, channels = self.weight.shape[0], self.weight.shape[1] * self.groups
+        return f"{channels}, {outputs}, padding_mode={self.padding_mode!r}, upper={self.seal.upper:.8g}"
+
+
+SEALED = (SealedLinear, SealedConv2d, SealedMap, SealedMapConv2d)
+
+
+def _scaled(step: Tensor | None, branch: Tensor) -> Tensor:
+    return branch if step is None else step * branch
+
+
+def _euler(layer: SealedLinear | SealedConv2d, potential: Potential, x: Tensor) -> Tensor:
+    """Implicit Euler, truncated, with h ||V||^2 <= 2 reach."""
+    step = 1.0 if layer.step is None else layer.step
+    return implicit_euler(potential, x, step, smoothness=2 * layer.reach / step, iterations=layer.iterations)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

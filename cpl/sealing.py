@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 
 from cpl import checks
 from cpl.errors import SealError, reason
+from cpl.fixed import Standardize
 from cpl.models import CPLNet
-from cpl.sealed import SEALED, LayerSeal, SealedNormalizedLinear, digest, dtype_name
-from cpl.shrink import sealable, shrink, trainable
+from cpl.rules import sealable, sealed_layer, trainable
+from cpl.sealed import SEALED, LayerSeal, SealedMap, digest, dtype_name
+from cpl.shrink import Site
 from cpl.structure import PLAIN, RECORD, Part, canonical, difference, structure_of, tensors_of
 
 DTYPES = (torch.float32, torch.float64)
@@ -53,8 +56,8 @@ def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Ten
 
     Args:
         model: at least one cpl layer with weights, and otherwise modules without weights that are 1-Lipschitz in l2:
-            Sequential, Flatten, Unflatten, Identity, ReLU, and those of cpl. Subclasses, hooks and attributes of other
-            than simple types are refused. Parameters all float32 or all float64, on CPU.
+            Sequential, Flatten, Unflatten, Identity, PixelUnshuffle, some activations, and those of cpl. Subclasses,
+            hooks and attributes of other than simple types are refused. Parameters all float32 or all float64, on CPU.
         input_shape: shape of one input, without the batch.
         stored: tensors of an already sealed model by name (e.g. 'trunk.conv1.V'), to be used bit for bit instead of
             those that the model's weights would give. Their bounds are computed again, never believed.
@@ -73,11 +76,9 @@ def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Ten
     shapes = _input_shapes(model, input_shape, dtype)
     sealed = copy.deepcopy(model)
     made: dict[nn.Module, nn.Module] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if not sealable(module):
-            continue
+    for path, module in _layers(model, remove_duplicate=False):
         if module not in made:  # a module that stands at several paths is sealed once and stays shared
-            made[module] = shrink(module, path, shapes[path], stored)
+            made[module] = sealed_layer(module, Site(path, shapes[path], stored))
         if not path:
             sealed = cast(Model, made[module])
         else:
@@ -124,8 +125,9 @@ def seal_of(model: nn.Module) -> Seal:
     return record
 
 
-def sealed_head(model: CPLNet) -> SealedNormalizedLinear:
-    """The head of a CPLNet, after checking that the seal holds and that what comes before it is 1-Lipschitz in l2.
+def sealed_head(model: CPLNet) -> SealedMap:
+    """The head of a CPLNet, after checking that the seal holds and that what comes before it is 1-Lipschitz in l2, up to
+    `trunk_constant`.
 
     Raises:
         SealError: the seal is missing or void, the model is no CPLNet, or rows of norm 1 stand elsewhere than at the
@@ -134,14 +136,19 @@ def sealed_head(model: CPLNet) -> SealedNormalizedLinear:
     record = seal_of(model)
     rows = [layer.path for layer in record.layers if layer.kind == "rows"]
     head = model.head if type(model) is CPLNet else None
-    if not isinstance(head, SealedNormalizedLinear) or rows != ["head"]:
+    if not isinstance(head, SealedMap) or rows not in ([], ["head"]):
         raise SealError(
-            "the model is no trunk with a head of normalised rows",
+            "the model is no trunk with a linear head",
             where=next((path for path in rows if path != "head"), "head"),
             why="its margins are turned into radii by the rows of `head`, and by a trunk without such rows",
             next_step="build the model with cpl.CPLNet(config), train and seal it",
         )
     return head
+
+
+def trunk_constant(model: CPLNet) -> float:
+    """The constant of the trunk of a sealed CPLNet in l2: the product of its standardisations', 1 without any."""
+    return math.prod(module.constant for module in model.trunk.modules() if isinstance(module, Standardize))
 
 
 def _digest(tensors: Mapping[str, Tensor], parts: tuple[Part, ...]) -> str:
@@ -173,10 +180,9 @@ def _input_shapes(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.d
     """The input shape of every cpl layer, from one forward pass of a copy."""
     probe = copy.deepcopy(model).train()
     seen: dict[str, set[tuple[int, ...]]] = {}
-    for path, module in probe.named_modules():
-        if sealable(module):
-            seen[path] = set()
-            module.register_forward_pre_hook(functools.partial(_note, seen[path]))
+    for path, module in _layers(probe):
+        seen[path] = set()
+        module.register_forward_pre_hook(functools.partial(_note, seen[path]))
     try:
         with torch.no_grad():
             probe(torch.zeros(1, *input_shape, dtype=dtype))
@@ -196,6 +202,15 @@ def _input_shapes(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.d
                 next_step="use one module per size, and remove layers that are never called",
             )
     return {path: shapes.pop() for path, shapes in seen.items()}
+
+
+def _layers(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Module]]:
+    """The cpl layers with their paths; what is part of such a layer is not one of its own."""
+    inside: tuple[str, ...] = ()
+    for path, module in model.named_modules(remove_duplicate=remove_duplicate):
+        if sealable(module) and not path.startswith(inside or ("\0",)):
+            inside = (*inside, f"{path}." if path else "")
+            yield path, module
 
 
 def _note(seen: set[tuple[int, ...]], _module: nn.Module, arguments: tuple[Tensor, ...]) -> None:

@@ -1,196 +1,246 @@
-"""From trained weights to stored ones: one rule per layer, each bounding the tensor that is stored and no other.
+"""From trained weights to stored ones: each rule bounds the tensor that is stored and no other.
 
-Blocks: V = fl(c W) with c such that upper(V)^2 <= 2 (1 - 2^-20), upper being Gram iteration *on the stored, rounded
-V*, so the rounding to float32 is inside the bound and not beside it. Rows: w_i scaled to norm 1 - 2^-20, rounded, and
-checked: the squares of float32 numbers are exact in float64 and `math.fsum` adds them with one rounding.
+Blocks: V = fl(c W) with c such that upper(V)^2 <= 2 s (1 - 2^-20), s the share of the largest step, upper being Gram
+iteration *on the stored, rounded V*, so the rounding to float32 is inside the bound and not beside it; where sigma is not
+homogeneous V = W and the stored h has h upper(V)^2 <= 2 s (1 - 2^-20). Maps: fl(c A) with upper <= 1 - 2^-20. Rows: w_i
+scaled to norm 1 - 2^-20, rounded, and checked: the squares of float32 numbers are exact in float64 and `math.fsum` adds
+them with one rounding. `cpl.rules` says which layer takes which.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cpl.errors import SealError
-from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear, NormalizedLinear
-from cpl.norms import gram_upper_conv, gram_upper_dense
 from cpl.scaling import scaled_to_one, shifted
-from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedNormalizedLinear, digest, dtype_name
+from cpl.sealed import LayerSeal, digest, dtype_name
 
 SHRINK = 2.0**-20
-BLOCK_LIMIT = math.sqrt(2 * (1 - SHRINK)) * (1 - 2.0**-50)
-
+BLOCK_SQUARE = 2 * (1 - Fraction(SHRINK))
+MAP_LIMIT = 1 - SHRINK
 ROUNDING_ROOM = 1 - 2.0**-26  # for what storing in float32 moves the norm by; where it does not suffice, shrink again
-Pair = tuple[Tensor, Tensor]
+
 Stored = Mapping[str, Tensor] | None
+Upper = Callable[[Tensor], float]
 
 
-@functools.singledispatch
-def shrink(module: nn.Module, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
-    """The sealed layer that replaces a trained one; one rule per type.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a layer stands.
 
-    A block x - h W^T relu(W x + b) becomes x - V^T relu(V x + b'), with b' scaled as V is, and numbers such that
+    Attributes:
+        path: its module path.
+        shape: of one input of it, without the batch.
+        stored: tensors of a sealed model by name, to be used bit for bit if they keep the bound; None to compute them.
+    """
 
-        upper(V)^2 <= 2 (1 - 2^-20),   upper(V) >= ||V||;
+    path: str
+    shape: tuple[int, ...]
+    stored: Stored = None
 
-    rows w_i become numbers with ||w_i||^2 <= 1 - 2^-40. The bound is of the stored numbers, from above.
+    def record(self, kind: str, upper: float, **tensors: Tensor | None) -> LayerSeal:
+        """The seal of the layer that holds these tensors."""
+        held = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        dtype = dtype_name(next(iter(held.values())).dtype)
+        return LayerSeal(self.path, kind, self.shape, dtype, upper, digest(held))
 
-    A rule registered for the type of another layer is found by `cpl.seal`. It returns one of the layers of
-    `cpl.sealed`, whose seal says truly what was bounded.
+    def given(self, **expected: Tensor) -> tuple[Tensor, ...] | None:
+        """The stored tensors with these names below the path, as they are; None if nothing is stored.
+
+        Raises:
+            SealError: one of them is missing, not finite, or of another shape or dtype than expected.
+        """
+        if self.stored is None:
+            return None
+        found = []
+        for name, wanted in expected.items():
+            tensor = self.stored.get(f"{self.path}.{name}".lstrip("."))
+            if tensor is None:
+                raise SealError(
+                    "a stored tensor is missing",
+                    where=self.path,
+                    why=f"no tensor {name!r}",
+                    next_step="export the model again",
+                )
+            if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+                raise SealError(
+                    f"a stored tensor is {tuple(tensor.shape)} {tensor.dtype}, "
+                    f"not {tuple(wanted.shape)} {wanted.dtype}",
+                    where=self.path,
+                    why="it belongs to another architecture",
+                    next_step="rebuild the model with the configuration stored beside it",
+                )
+            found.append(self.finite(tensor))
+        return tuple(found)
+
+    def finite(self, tensor: Tensor) -> Tensor:
+        """A copy, without gradient.
+
+        Raises:
+            SealError: an entry is NaN or Inf.
+        """
+        if not bool(torch.isfinite(tensor).all()):
+            raise SealError(
+                "a weight is NaN or Inf",
+                where=self.path,
+                why="no bound holds for it",
+                next_step="inspect the training run, or scale the weights",
+            )
+        return tensor.detach().clone()
+
+    def exceeds(self, why: str) -> SealError:
+        """The error for a stored tensor that is too large."""
+        return SealError(
+            "a stored tensor violates its bound",
+            where=self.path,
+            why=why,
+            next_step="do not use this file; export the model again",
+        )
+
+
+def shrunk_block(
+    site: Site,
+    weight: Tensor,
+    bias: Tensor,
+    upper_of: Upper,
+    *,
+    share: float = 1.0,
+    reach: float = 1.0,
+    enlarge: bool = True,
+) -> tuple[Tensor, Tensor, float]:
+    """(V, b', upper(V)) for a homogeneous sigma: V = fl(c W), b' = fl(c b), upper(V)^2 <= 2 s reach (1 - 2^-20).
 
     Args:
-        module: of exactly the registered type; finite weights.
-        path: its module path.
-        shape: of one input of this layer, without the batch.
-        stored: tensors of a sealed model by name, to be used bit for bit if they keep the bound; None to compute them.
+        site: of the layer.
+        weight, bias: W and b.
+        upper_of: an upper bound of the norm of the map that a tensor stands for.
+        share, reach: s in (0, 1], and the largest h ||W||^2 / 2.
+        enlarge: whether c may exceed 1 - 2^-20: so that the step is the share of the largest one.
 
     Raises:
-        SealError: no rule for this type; a weight is NaN or Inf, or a bias overflows when scaled as its weights are;
-            a stored tensor is missing, of another shape or dtype, or violates its bound.
+        SealError: NaN or Inf, a bias that overflows, or stored tensors that are unfit or too large.
     """
-    raise SealError(
-        "no rule seals this layer",
-        where=path,
-        why=f"{type(module).__name__} is unknown",
-        next_step="register a rule with cpl.shrink.shrink.register",
-    )
+    weight, bias = site.finite(weight), site.finite(bias)
+    most = BLOCK_SQUARE * Fraction(reach)
+    stored = site.given(V=weight, bias=bias)
+    if stored is not None:
+        upper = upper_of(stored[0])
+        # the share itself is not stored with the tensors: its square root may be rounded either way
+        if Fraction(upper) ** 2 > most:
+            raise site.exceeds(f"||V|| may be {upper:.9g} > {float(most) ** 0.5:.9g}")
+        return stored[0], stored[1], upper
+    limit = _root(most * Fraction(share))
+    tensor, scale, exponent, upper = _scaled(weight, upper_of, limit, enlarge=enlarge)
+    return tensor, _bias(site, bias, scale, exponent), upper
 
 
-def trainable() -> frozenset[type]:
-    """The types that have a rule. Subclasses have none: they may compute something else."""
-    return frozenset(kind for kind in shrink.registry if kind is not object)
+def step_of(
+    site: Site, weight: Tensor, bias: Tensor, upper_of: Upper, *, share: float = 1.0, reach: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """(W, b, h, sqrt(h) upper(W)) for any sigma: h ||W||^2 <= 2 s reach (1 - 2^-20), h rounded down to the dtype of W.
+
+    Raises:
+        SealError: as `shrunk_block`.
+    """
+    weight, bias = site.finite(weight), site.finite(bias)
+    limit = BLOCK_SQUARE * Fraction(reach)
+    stored = site.given(V=weight, bias=bias, step=weight.new_zeros(()))
+    if stored is not None:
+        weight, bias, step = stored
+        square = Fraction(upper_of(weight)) ** 2 * Fraction(float(step))
+        if not 0 <= square <= limit:
+            raise site.exceeds(f"h ||V||^2 may be {float(square):.9g}, not in [0, {float(limit):.9g}]")
+        return weight, bias, step, _root(square)
+    upper = upper_of(weight)
+    most = torch.finfo(weight.dtype).max
+    wanted = limit * Fraction(share) / Fraction(upper) ** 2 if upper else Fraction(most)
+    step = torch.tensor(min(float(wanted), most), dtype=weight.dtype)
+    while Fraction(float(step)) > wanted:
+        step = torch.nextafter(step, step.new_zeros(()))
+    return weight, bias, step, _root(Fraction(upper) ** 2 * Fraction(float(step)))
 
 
-def sealable(module: nn.Module) -> bool:
-    """Whether a rule is registered for exactly this type."""
-    return type(module) in trainable()
+def shrunk_map(
+    site: Site, weight: Tensor, bias: Tensor, upper_of: Upper, *, enlarge: bool
+) -> tuple[Tensor, Tensor, float]:
+    """(W', b, upper(W')) with W' = fl(c W) and upper(W') <= 1 - 2^-20; the bias stays as it is.
+
+    Args:
+        enlarge: whether W is divided by its norm even if that is below 1.
+
+    Raises:
+        SealError: as `shrunk_block`.
+    """
+    weight, bias = site.finite(weight), site.finite(bias)
+    stored = site.given(weight=weight, bias=bias)
+    if stored is not None:
+        upper = upper_of(stored[0])
+        if upper > MAP_LIMIT:
+            raise site.exceeds(f"its norm may be {upper:.9g} > 1 - 2^-20")
+        return stored[0], stored[1], upper
+    tensor, _, _, upper = _scaled(weight, upper_of, MAP_LIMIT, enlarge=enlarge)
+    return tensor, bias, upper
 
 
-@shrink.register
-def _(module: ConvexPotentialLinear, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
-    pair = given(stored, path, "V")
-    tensor, bias, upper = _block(module.weight, module.bias, path, pair, gram_upper_dense)
-    return SealedLinear(tensor, bias, seal=_record(path, "block", shape, upper, V=tensor, bias=bias))
+def shrunk_rows(site: Site, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, float]:
+    """(W', b, largest row norm) with rows scaled to norm 1 - 2^-20 and rounded: ||w_i||^2 <= 1 - 2^-40.
 
-
-@shrink.register
-def _(module: ConvexPotentialConv2d, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
-    pair = given(stored, path, "V")
-    upper_of = functools.partial(gram_upper_conv, size=(shape[1], shape[2]), padding_mode=module.padding_mode)
-    tensor, bias, upper = _block(module.weight, module.bias, path, pair, upper_of)
-    record = _record(path, "block", shape, upper, V=tensor, bias=bias)
-    return SealedConv2d(tensor, bias, padding_mode=module.padding_mode, seal=record)
-
-
-@shrink.register
-def _(module: NormalizedLinear, path: str, shape: tuple[int, ...], stored: Stored) -> nn.Module:
-    pair = given(stored, path, "weight")
-    weight, bias = _finite(module.weight, path), _finite(module.bias, path)
-    if pair is None:
+    Raises:
+        SealError: as `shrunk_block`.
+    """
+    weight, bias = site.finite(weight), site.finite(bias)
+    stored = site.given(weight=weight, bias=bias)
+    if stored is None:
         rows = weight.double()
         largest = rows.abs().amax(dim=1, keepdim=True)
         rows = rows / torch.where(largest > 0, largest, 1.0)
         rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(0.5) * (1 - SHRINK)
         weight = rows.to(weight.dtype)
     else:
-        weight, bias = (_finite(tensor, path) for tensor in _like(pair, (weight, bias), path))
+        weight, bias = stored
     square = max(math.fsum(entry * entry for entry in row) for row in weight.double().tolist())
     if square > 1 - 2.0**-40:
-        raise _exceeds(path, f"a row has norm {math.sqrt(square):.17g} > 1")
-    return SealedNormalizedLinear(
-        weight, bias, seal=_record(path, "rows", shape, math.sqrt(square), weight=weight, bias=bias)
-    )
+        raise site.exceeds(f"a row has norm {math.sqrt(square):.17g} > 1")
+    return weight, bias, math.sqrt(square)
 
 
-def _block(
-    weight: Tensor, bias: Tensor, path: str, stored: Pair | None, upper_of: Callable[[Tensor], float]
-) -> tuple[Tensor, Tensor, float]:
-    """(V, b', upper(V)): V = fl(c W), b' = fl(c b), upper(V) <= sqrt(2 (1 - 2^-20)); or the stored pair, if it does."""
-    weight, bias = _finite(weight, path), _finite(bias, path)
-    if stored is not None:
-        tensor, offset = (_finite(item, path) for item in _like(stored, (weight, bias), path))
-        upper = upper_of(tensor)
-        if upper > BLOCK_LIMIT:
-            raise _exceeds(path, f"||V|| may be {upper:.9g} > sqrt(2 (1 - 2^-20))")
-        return tensor, offset, upper
+def _scaled(weight: Tensor, upper_of: Upper, limit: float, *, enlarge: bool) -> tuple[Tensor, float, int, float]:
+    """(fl(c W), scale, exponent, upper) with c = scale 2^-exponent and upper(fl(c W)) <= limit."""
     matrix, exponent = scaled_to_one(weight.double())
     upper = upper_of(matrix)
-    if upper == 0.0:  # W = 0 is the identity whatever h
-        return weight, bias, 0.0
-    scale = BLOCK_LIMIT / upper * ROUNDING_ROOM
+    if upper == 0.0:
+        return weight, math.ldexp(1.0, exponent), exponent, 0.0
+    scale = limit / upper * ROUNDING_ROOM
+    if not enlarge and math.ldexp(upper, min(exponent, 1000)) <= limit and (own := upper_of(weight)) <= limit:
+        return weight, math.ldexp(1.0, exponent), exponent, own
     while True:
         tensor = (matrix * scale).to(weight.dtype)
         upper = upper_of(tensor)
-        if upper <= BLOCK_LIMIT:
-            return tensor, _bias(bias, scale, exponent, path), upper
-        scale *= BLOCK_LIMIT / upper * ROUNDING_ROOM
+        if upper <= limit:
+            return tensor, scale, exponent, upper
+        scale *= limit / upper * ROUNDING_ROOM
 
 
-def _bias(bias: Tensor, scale: float, exponent: int, path: str) -> Tensor:
+def _bias(site: Site, bias: Tensor, scale: float, exponent: int) -> Tensor:
     """scale 2^-exponent b, as the weights were scaled."""
     offset, own = scaled_to_one(bias.double())
     scaled = shifted(offset * scale, max(-2000, min(own - exponent, 2000))).to(bias.dtype)
     if not bool(torch.isfinite(scaled).all()):
         raise SealError(
             "the bias overflows when it is scaled as its weights are",
-            where=path,
+            where=site.path,
             why=f"the weights are finite but tiny beside the bias: at most 2^{exponent}",
             next_step="set these weights to zero, or inspect the training run",
         )
     return scaled
 
 
-def _record(path: str, kind: str, shape: tuple[int, ...], upper: float, **tensors: Tensor) -> LayerSeal:
-    dtype = dtype_name(next(iter(tensors.values())).dtype)
-    return LayerSeal(path, kind, shape, dtype, upper, digest(tensors))
-
-
-def _exceeds(path: str, why: str) -> SealError:
-    return SealError(
-        "a stored tensor violates its bound",
-        where=path,
-        why=why,
-        next_step="do not use this file; export the model again",
-    )
-
-
-def _like(stored: Pair, expected: Pair, path: str) -> tuple[Tensor, Tensor]:
-    for found, wanted in zip(stored, expected, strict=True):
-        if found.shape != wanted.shape or found.dtype != wanted.dtype:
-            raise SealError(
-                f"a stored tensor is {tuple(found.shape)} {found.dtype}, not {tuple(wanted.shape)} {wanted.dtype}",
-                where=path,
-                why="it belongs to another architecture",
-                next_step="rebuild the model with the configuration stored beside it",
-            )
-    return stored
-
-
-def _finite(tensor: Tensor, path: str) -> Tensor:
-    if not bool(torch.isfinite(tensor).all()):
-        raise SealError(
-            "a weight is NaN or Inf",
-            where=path,
-            why="no bound holds for it",
-            next_step="inspect the training run, or scale the weights",
-        )
-    return tensor.detach().clone()
-
-
-def given(stored: Stored, path: str, first: str) -> Pair | None:
-    """The tensors `path.first` and `path.bias` among the stored ones, as they are; None if nothing is stored.
-
-    Raises:
-        SealError: one of them is missing.
-    """
-    if stored is None:
-        return None
-    try:
-        return stored[f"{path}.{first}".lstrip(".")], stored[f"{path}.bias".lstrip(".")]
-    except KeyError as error:
-        raise SealError(
-            "a stored tensor is missing", where=path, why=f"no tensor {error}", next_step="export the model again"
-        ) from error
+def _root(square: Fraction) -> float:
+    """sqrt rounded down by a relative 2^-50."""
+    return math.sqrt(square) * (1 - 2.0**-50)

@@ -18,14 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cpl.activations import MaxMin
 from cpl.errors import SealError
-from cpl.layers import UnitNormAvgPool2d, ZeroChannelPad
+from cpl.fixed import Standardize, UnitNormAvgPool2d, ZeroChannelPad
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.sealed import SEALED, LayerSeal
 
-# all of them without weights, and 1-Lipschitz in l2 whatever their attributes; a chain of such modules stays so
+# all of them without weights, and 1-Lipschitz in l2 whatever their attributes (a standardisation: with a constant of its
+# own, which is counted); a chain of such modules stays so
 PLAIN = frozenset(
-    (CPLNet, UnitNormAvgPool2d, ZeroChannelPad, nn.Sequential, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU)
+    (
+        *(CPLNet, MaxMin, Standardize, UnitNormAvgPool2d, ZeroChannelPad),
+        *(nn.Sequential, nn.Flatten, nn.Unflatten, nn.Identity, nn.PixelUnshuffle),
+        *(nn.ReLU, nn.ReLU6, nn.Tanh, nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softsign),
+    )
 )
 SHIPPED = PLAIN.union(SEALED)
 RECORD = "cpl_seal"
@@ -108,7 +114,7 @@ def _part(path: str, module: nn.Module, known: Collection[type[nn.Module]]) -> P
             where,
             f"{_name(kind)} is unknown, so its constant and what it depends on are",
             "build the model from cpl layers, Sequential and Flatten, subclassing none; "
-            "a rule registered with cpl.shrink.shrink makes another trainable layer known",
+            "a rule registered with cpl.rules.sealed_layer makes another trainable layer known",
         )
     for tensor in (*module._parameters.values(), *module._buffers.values()):
         if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):

@@ -59,12 +59,31 @@ def test_dense_upper_of_a_single_row_is_above_the_exact_root(sides):
 @example(rows=12, columns=12, seed=0, exponent=-40)
 def test_dense_lower_exact_upper(rows, columns, seed, exponent):
     matrix = random(rows, columns, seed=seed, dtype=torch.float64) * 2.0**exponent
-    lower, _ = cpl.power_lower_dense(matrix, random(columns, dtype=torch.float64), iterations=3)
+    lower = iterated(cpl.Dense(matrix), random(columns, dtype=torch.float64), 3)
     upper, truth = cpl.gram_upper_dense(matrix), exact(matrix)
     assert float(lower) <= truth * (1 + ROUNDING)
     assert truth * (1 - ROUNDING) <= upper <= truth * (1 + 1e-9)
     assert cpl.gram_upper_dense(matrix.t()) == pytest.approx(upper, rel=1e-9)
     assert cpl.gram_upper_dense(matrix * 2) == 2 * upper
+
+
+def iterated(operator, iterate, count):
+    """The lower bound after `count` steps of power iteration from any tensor."""
+    lower, iterate = None, iterate / torch.linalg.vector_norm(iterate)
+    for _ in range(count):
+        lower, iterate = cpl.power_lower(operator, iterate)
+    return lower
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_conv_upper_of_groups_is_the_largest_of_theirs(padding_mode):
+    kernel = random(6, 2, 3, 3, dtype=torch.float64) * torch.tensor([1, 1, 5, 1, 1, 2.0]).view(-1, 1, 1, 1)
+    convolution = cpl.Convolution(kernel, padding_mode, groups=3)
+    basis = torch.eye(6 * 20, dtype=torch.float64).view(-1, 6, 4, 5)
+    matrix = convolution.apply(basis).flatten(1)
+    torch.testing.assert_close(convolution.adjoint(basis).flatten(1), matrix.t())
+    truth, upper = exact(matrix), convolution.upper((6, 4, 5))
+    assert truth * (1 - ROUNDING) <= upper <= truth * (1 + 1e-9)
 
 
 def kernel_of(name, outputs, channels, side):
@@ -112,16 +131,15 @@ def test_antiperiodic_torus_beats_the_periodic_one_on_a_box_kernel(monkeypatch):
 def test_conv_power_iteration_is_below_and_converges(side, padding_mode):
     kernel = random(3, 2, side, side, dtype=torch.float64)
     truth = exact(operator(kernel, (6, 5), padding_mode))
-    iterate = random(1, 2, 6, 5, seed=1, dtype=torch.float64)
-    once, warm = cpl.power_lower_conv(kernel, iterate, padding_mode=padding_mode)
-    many, _ = cpl.power_lower_conv(kernel, warm, padding_mode=padding_mode, iterations=500)
+    operator_ = cpl.Convolution(kernel, padding_mode)
+    once, many = (iterated(operator_, random(1, 2, 6, 5, seed=1, dtype=torch.float64), n) for n in (1, 500))
     assert float(once) <= float(many) <= truth * (1 + ROUNDING)
     assert float(many) == pytest.approx(truth, rel=1e-3)
 
 
 def test_gradient_of_the_lower_bound_is_that_of_the_norm():
     matrix = random(4, 6, dtype=torch.float64).requires_grad_()
-    lower, _ = cpl.power_lower_dense(matrix, random(6, seed=1, dtype=torch.float64), iterations=3000)
+    lower = iterated(cpl.Dense(matrix), random(6, seed=1, dtype=torch.float64), 3000)
     (found,) = torch.autograd.grad(lower, matrix)
     (wanted,) = torch.autograd.grad(torch.linalg.matrix_norm(matrix, 2), matrix)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)

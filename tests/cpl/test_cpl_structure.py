@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import cpl
+from cpl.rules import sealed_layer
 from cpl.sealed import SealedLinear
-from cpl.shrink import shrink
 
 CONFIG = cpl.CPLNetConfig(channels=4, conv_inner=3, conv_blocks=2, dense_blocks=2, dense_inner=6, image_shape=(1, 4, 4))
 IMAGES, LABELS = torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64)
@@ -180,12 +180,12 @@ def test_a_registered_rule_is_found():
     with pytest.raises(cpl.SealError, match="register"):
         cpl.seal(nn.Sequential(Custom()), (4,))
 
-    @shrink.register
-    def _(module: Custom, path: str, shape: tuple[int, ...], stored):
+    @sealed_layer.register
+    def _(module: Custom, site):
         block = cpl.ConvexPotentialLinear(4, 3)
         with torch.no_grad():
             block.weight.zero_()
-        return shrink(block, path, shape, stored)
+        return sealed_layer(block, site)
 
     model = cpl.seal(nn.Sequential(Custom()), (4,))
     assert type(model[0]) is SealedLinear and cpl.seal_of(model).layers[0].path == "0"
