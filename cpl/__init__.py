@@ -17,7 +17,7 @@ from cpl.export import Provenance, claims_of, export_model, load_sealed, program
 from cpl.fixed import Standardize, UnitNormAvgPool2d, ZeroChannelPad
 from cpl.flow import Potential, Skew, exact_flow, explicit_euler, implicit_euler, midpoint, series_bound
 from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear
-from cpl.losses import margin_cross_entropy
+from cpl.losses import margin_cross_entropy, margin_hinge
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.normalized import NormalizedLinear, SpectralConv2d, SpectralLinear
 from cpl.norms import gram_upper_conv, gram_upper_dense
@@ -25,8 +25,9 @@ from cpl.operators import Convolution, Dense, Operator, power_lower
 from cpl.orthogonal import CayleyConv2d, CayleyLinear, ExponentialConv2d, ExponentialLinear
 from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedMap, SealedMapConv2d
 from cpl.sealing import Seal, seal, seal_of, trunk_constant
+from cpl.settings import TrainSettings
 from cpl.timedependent import ConvexPotentialFlow
-from cpl.train import Progress, Run, TrainSettings
+from cpl.train import Progress, Run
 
 __all__ = [
     "ACTIVATIONS",
@@ -90,6 +91,7 @@ __all__ = [
     "load_data",
     "load_sealed",
     "margin_cross_entropy",
+    "margin_hinge",
     "midpoint",
     "power_lower",
     "program_bytes",

@@ -83,7 +83,7 @@ def evaluate(
     if len(x) == 0 or len(x) != len(y):
         raise _unfit(f"{len(x)} images and {len(y)} labels")
     with torch.no_grad():
-        features = torch.cat([model.trunk(part) for part in x.split(batch_size)]).double()
+        features = torch.cat([model.trunk(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]).double()
         logits = features @ head.weight.double().t() + head.bias.double()
     shares = [float(certified(logits, y, head.weight, radius).double().mean()) for radius in (0.0, *radii)]
     return Accuracy(len(x), shares[0], tuple(zip(radii, shares[1:], strict=True)))

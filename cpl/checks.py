@@ -102,6 +102,22 @@ def natural_float(value: Any, *, name: str, where: str) -> float:
     return _float(value, ">= 0", lambda number: 0 <= number < math.inf, name=name, where=where)
 
 
+def boolean(value: Any, *, name: str, where: str) -> bool:
+    """Returns `value` if it is a bool.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    if not isinstance(value, bool):
+        raise ArgumentError(
+            f"{name}={_shown(value)} is not a bool",
+            where=where,
+            why="it switches something on or off",
+            next_step="pass true or false",
+        )
+    return value
+
+
 def int_shape(value: Any, *, name: str, where: str) -> tuple[int, ...]:
     """Returns `value`, a tuple or list, as a tuple of ints >= 1; not empty, and with at most MOST_ENTRIES entries.
 

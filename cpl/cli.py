@@ -26,7 +26,8 @@ from cpl.errors import CheckpointError, CplError
 from cpl.export import INPUTS, TENSORS, Provenance, export_model, load_sealed, read_facts
 from cpl.models import CPLNet, CPLNetConfig
 from cpl.sealing import seal
-from cpl.train import Run, TrainSettings, torch_threads
+from cpl.settings import TrainSettings
+from cpl.train import Run, torch_threads
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Train networks that are 1-Lipschitz by construction."

@@ -33,3 +33,17 @@ def margin_cross_entropy(logits: Tensor, labels: Tensor, *, offset: float, tempe
     checks.positive_float(temperature, name="temperature", where="margin_cross_entropy")
     shifted = logits - offset * F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return F.cross_entropy(shifted / temperature, labels) * temperature
+
+
+def margin_hinge(logits: Tensor, labels: Tensor, *, offset: float) -> Tensor:
+    """Mean multi-class hinge: mean_n (1 / classes) sum_{j != y} max(0, offset - z_y + z_j).
+
+    Args:
+        logits, labels, offset: as in `margin_cross_entropy`.
+
+    Returns:
+        A scalar.
+
+    Source: Meunier et al. (2022), section 5, after Tsuzuku et al. (2018).
+    """
+    return F.multi_margin_loss(logits, labels, margin=offset)

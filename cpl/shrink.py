@@ -92,7 +92,7 @@ class Site:
                 why="no bound holds for it",
                 next_step="inspect the training run, or scale the weights",
             )
-        return tensor.detach().clone()
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
 
     def exceeds(self, why: str) -> SealError:
         """The error for a stored tensor that is too large."""
