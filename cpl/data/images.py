@@ -18,7 +18,7 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: slice | Tensor) -> Tensor:
+    def __getitem__(self, index: slice | Tensor, /) -> Tensor:
         """A float32 batch in [0, 1], by slice or by a vector of int64 indices."""
         ...
 
