@@ -8,7 +8,8 @@
 """
 
 from cpl.activations import ACTIVATIONS, Activation, MaxMin
-from cpl.certify import RADII, Accuracy, certified, evaluate
+from cpl.attacks import Attack
+from cpl.certify import RADII, Accuracy, Empirical, Violation, certified, evaluate
 from cpl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cpl.comparison import AOLConv2d, AOLLinear, SLLConv2d, SLLLinear
 from cpl.data import DATASETS, Split, load_data
@@ -23,6 +24,7 @@ from cpl.normalized import NormalizedLinear, SpectralConv2d, SpectralLinear
 from cpl.norms import gram_upper_conv, gram_upper_dense
 from cpl.operators import Convolution, Dense, Operator, power_lower
 from cpl.orthogonal import CayleyConv2d, CayleyLinear, ExponentialConv2d, ExponentialLinear
+from cpl.presets import PRESETS, preset
 from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedMap, SealedMapConv2d
 from cpl.sealing import Seal, seal, seal_of, trunk_constant
 from cpl.settings import TrainSettings
@@ -32,12 +34,14 @@ from cpl.train import Progress, Run
 __all__ = [
     "ACTIVATIONS",
     "DATASETS",
+    "PRESETS",
     "RADII",
     "AOLConv2d",
     "AOLLinear",
     "Accuracy",
     "Activation",
     "ArgumentError",
+    "Attack",
     "CPLNet",
     "CPLNetConfig",
     "CayleyConv2d",
@@ -51,6 +55,7 @@ __all__ = [
     "CplError",
     "DataError",
     "Dense",
+    "Empirical",
     "ExponentialConv2d",
     "ExponentialLinear",
     "LayerSeal",
@@ -77,6 +82,7 @@ __all__ = [
     "TrainSettings",
     "TrainingError",
     "UnitNormAvgPool2d",
+    "Violation",
     "ZeroChannelPad",
     "certified",
     "claims_of",
@@ -94,6 +100,7 @@ __all__ = [
     "margin_hinge",
     "midpoint",
     "power_lower",
+    "preset",
     "program_bytes",
     "program_of",
     "read_facts",

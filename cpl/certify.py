@@ -1,29 +1,62 @@
-"""Clean and certified accuracy of a sealed CPLNet.
+"""Clean, certified and empirical accuracy of a sealed CPLNet.
 
-With a trunk of constant 1 and a linear head, z_i - z_j is ||w_i - w_j||-Lipschitz, so the label y is certified within
-r if
+With a trunk of constant L and a linear head, z_i - z_j is L ||w_i - w_j||-Lipschitz, so the label y is certified within r
+if
 
-    z_y - z_j > ||w_y - w_j|| r   for ALL j != y
+    z_y - z_j > L ||w_y - w_j|| r   for ALL j != y
 
 (Tsuzuku et al., 2018, Proposition 1, per pair of classes); the runner-up alone does not suffice. Ties and NaN are
-never certified, nor is Inf, and a tie at the top is not counted as correct either. Features come from the model in its own dtype,
-logits and margins are computed in float64: a measurement of the shipped model, not a proof of any single image.
+never certified, nor is Inf, and a tie at the top is not counted as correct either.
+
+Features come from the model in its own dtype; from them on everything is float64, less its rounding: a logit w.f + b of k
+features is off by at most gamma_{k + 2} (||w|| ||f|| + |b|), and constants are rounded up. The rounding of the trunk is not
+counted: this is a measurement of the shipped model, not a proof of any single image.
+
+What is certified at r must survive every attack within r, and what survives must be correct: image by image, or `evaluate`
+raises.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cpl import checks
-from cpl.errors import ArgumentError
+from cpl.attacks import Attack, Broken, search
+from cpl.data.images import Images
+from cpl.errors import ArgumentError, CplError
 from cpl.models import CPLNet
-from cpl.sealing import sealed_head
+from cpl.sealing import sealed_head, trunk_constant
 
-RADII = (0.1, 0.25, 0.5, 1.0)
+RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
 INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+UNIT = 2.0**-53
+
+
+class Violation(CplError):
+    """A certificate that an attack broke, or an accuracy that another one contradicts: a defect, never a footnote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Empirical:
+    """Shares of the first n images, in [0, 1].
+
+    Attributes:
+        images: n.
+        clean: classified correctly, without a tie.
+        certified, robust: pairs (radius, share certified) and (radius, share that no attack broke).
+        broken_by: pairs (attack, number of images whose nearest wrong input it found).
+    """
+
+    images: int
+    clean: float
+    certified: tuple[tuple[float, float], ...]
+    robust: tuple[tuple[float, float], ...]
+    broken_by: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +67,36 @@ class Accuracy:
         images: n.
         clean: classified correctly, without a tie.
         certified: pairs (radius, share classified correctly within the l2 radius).
+        empirical: what attacks left, where there were any.
     """
 
     images: int
     clean: float
     certified: tuple[tuple[float, float], ...]
+    empirical: Empirical | None = None
 
 
-def certified(logits: Tensor, labels: Tensor, head: Tensor, radius: float) -> Tensor:
-    """Whether each label is certified: z_y - z_j > ||w_y - w_j|| radius for all j != y.
+def certified(
+    logits: Tensor, labels: Tensor, head: Tensor, radius: float, *, constant: float = 1.0, errors: Tensor | None = None
+) -> Tensor:
+    """Whether each label is certified: z_y - z_j > L ||w_y - w_j|| radius for all j != y.
 
     Args:
         logits: z, shape (n, classes).
         labels: y, shape (n,), integer.
-        head: rows w_i, shape (classes, features); what comes before them must be 1-Lipschitz.
+        head: rows w_i, shape (classes, features).
         radius: >= 0 and finite, in l2; 0 asks for a correct answer without a tie.
+        constant: L, of what comes before the head.
+        errors: bounds of the rounding of each logit, in the shape of the logits; none if None.
 
     Returns:
         Shape (n,), bool; False where a logit is NaN or Inf.
 
     Raises:
-        ArgumentError: the radius is negative, NaN or Inf, or the shapes, or a label, do not fit.
+        ArgumentError: the radius or the constant is negative, NaN or Inf, or the shapes, or a label, do not fit.
     """
     radius = checks.natural_float(radius, name="radius", where="certified")
+    constant = checks.natural_float(constant, name="constant", where="certified")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or head.shape[:1] != logits.shape[1:]:
         raise _unfit(f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, head {tuple(head.shape)}")
     if labels.dtype not in INTEGERS or bool(((labels < 0) | (labels >= logits.shape[1])).any()):
@@ -64,35 +104,119 @@ def certified(logits: Tensor, labels: Tensor, head: Tensor, radius: float) -> Te
     labels = labels.long()
     logits, head = logits.double(), head.double()
     differences = head[:, None, :] - head[None, :, :]
-    constants = torch.linalg.vector_norm(differences, dim=2)[labels]
+    norms = torch.linalg.vector_norm(differences, dim=2)[labels] * (1 + (head.shape[1] + 16) * UNIT)
     margins = logits.gather(1, labels[:, None]) - logits
+    if errors is not None:
+        margins = margins - (errors.gather(1, labels[:, None]) + errors) * (1 + 8 * UNIT) - 2 * UNIT * margins.abs()
     others = torch.ones_like(margins, dtype=torch.bool).scatter(1, labels[:, None], False)
-    return (margins > constants * radius).logical_or(~others).all(dim=1) & logits.isfinite().all(dim=1)
+    needed = norms * (constant * radius) * (1 + 8 * UNIT)
+    return (margins > needed).logical_or(~others).all(dim=1) & logits.isfinite().all(dim=1)
 
 
 def evaluate(
-    model: CPLNet, x: Tensor, y: Tensor, *, radii: tuple[float, ...] = RADII, batch_size: int = 256
+    model: CPLNet,
+    x: Images,
+    y: Tensor,
+    *,
+    radii: tuple[float, ...] = RADII,
+    batch_size: int = 256,
+    attack: Attack | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> Accuracy:
     """Clean and certified accuracy of a sealed model on images x (n, channels, height, width) with labels y (n,).
 
+    Args:
+        model: sealed.
+        x, y: images and labels.
+        radii: in l2.
+        batch_size: images at once.
+        attack: also attacks the first images at the radii above 0; None for no attack.
+        report: called by the attacks with the images done and the number of all.
+
     Raises:
         SealError: the model is not sealed, or its seal is void.
-        ArgumentError: there are no images, as many labels as images are not given, or a radius is out of range.
+        ArgumentError: there are no images, as many labels as images are not given, they have another shape than the
+            model's, or a radius is out of range.
+        Violation: an attack broke what is certified.
+        MissingLibrary: attacks are asked for, and their libraries are not installed.
     """
-    head = sealed_head(model)
+    head, constant = sealed_head(model), trunk_constant(model)
     if len(x) == 0 or len(x) != len(y):
         raise _unfit(f"{len(x)} images and {len(y)} labels")
+    if tuple(x.shape[1:]) != model.config.image_shape:
+        raise _unfit(f"images of shape {tuple(x.shape[1:])} where the model takes {model.config.image_shape}")
+    logits, errors = _logits(model, head.weight, head.bias, x, batch_size)
+    held = {r: certified(logits, y, head.weight, r, constant=constant, errors=errors) for r in (0.0, *radii)}
+    # correct without regard to rounding: what an attack has to break
+    correct = certified(logits, y, head.weight, 0.0)
+    _nested(held, correct)
+    shares = tuple((r, _share(held[r])) for r in radii)
+    if attack is None:
+        return Accuracy(len(x), _share(correct), shares)
+    broken = search(model, x, y, radii=tuple(r for r in radii if r > 0), attack=attack, report=report)
+    _survives(held, broken, attack)
+    n = len(broken.distance)
+    wrong = broken.at(0.0) | ~correct[:n]
+    robust = tuple((r, _share(~(wrong | broken.at(r)))) for r in radii)
+    by = tuple((name, int((broken.by == i).sum())) for i, name in enumerate(attack.names))
+    some = tuple((r, _share(held[r][:n])) for r in radii)
+    return Accuracy(len(x), _share(correct), shares, Empirical(n, _share(~wrong), some, robust, by))
+
+
+def _logits(model: CPLNet, weight: Tensor, bias: Tensor, x: Images, batch_size: int) -> tuple[Tensor, Tensor]:
+    """(logits, bounds of their rounding), both float64."""
+    weight, bias = weight.double(), bias.double()
+    gamma = (weight.shape[1] + 16) * UNIT / (1 - (weight.shape[1] + 16) * UNIT)
+    rows = torch.linalg.vector_norm(weight, dim=1)
+    logits, errors = [], []
     with torch.no_grad():
-        features = torch.cat([model.trunk(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]).double()
-        logits = features @ head.weight.double().t() + head.bias.double()
-    shares = [float(certified(logits, y, head.weight, radius).double().mean()) for radius in (0.0, *radii)]
-    return Accuracy(len(x), shares[0], tuple(zip(radii, shares[1:], strict=True)))
+        for start in range(0, len(x), batch_size):
+            features = model.trunk(x[start : start + batch_size].to(weight.device)).double()
+            sizes = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+            logits.append(features @ weight.t() + bias)
+            errors.append(gamma * (sizes * rows + bias.abs()))
+    return torch.cat(logits).cpu(), torch.cat(errors).cpu()
+
+
+def _nested(held: dict[float, Tensor], correct: Tensor) -> None:
+    """Certified at r implies certified at every smaller radius, and correct."""
+    order = sorted(held)
+    for small, large in itertools.pairwise(order):
+        _subset(held[large], held[small], f"certified at {large:g}, but not at {small:g}")
+    _subset(held[order[0]], correct, "certified, but not classified correctly")
+
+
+def _survives(held: dict[float, Tensor], broken: Broken, attack: Attack) -> None:
+    """Certified at r implies that nothing within r broke it."""
+    for radius, certificate in held.items():
+        if radius > 0:
+            names = ", ".join(attack.names)
+            _subset(
+                certificate[: len(broken.distance)],
+                ~broken.at(radius),
+                f"certified at {radius:g}, broken by one of {names}",
+            )
+
+
+def _subset(inner: Tensor, outer: Tensor, what: str) -> None:
+    outside = (inner & ~outer).nonzero()[:, 0]
+    if len(outside):
+        raise Violation(
+            f"{len(outside)} images are {what}",
+            where=f"image {int(outside[0])}",
+            why="a certificate is wrong: of the trunk, of the head, or of this evaluation",
+            next_step="do not use the model; audit it with lipverify, and report the image",
+        )
+
+
+def _share(held: Tensor) -> float:
+    return float(held.double().mean())
 
 
 def _unfit(what: str) -> ArgumentError:
     return ArgumentError(
         f"nothing can be measured on {what}",
         where="accuracy",
-        why="an accuracy is a share of images, each with one label, a class of the head",
-        next_step="pass at least one image, and for each the number of its class",
+        why="an accuracy is a share of images of one shape, each with one label, a class of the head",
+        next_step="pass at least one image of the model's shape, and for each the number of its class",
     )
