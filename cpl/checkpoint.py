@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from cpl.errors import CheckpointError, reason
 from cpl.files import write_atomically
 
-SCHEMA = 1
-NAME = "checkpoint.pt"
+SCHEMA = 2  # 1 had no scaler, and power iterates of another meaning
+NAME, FAILED = "checkpoint.pt", "failed.pt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class Checkpoint:
         epoch: epochs done; the schedule is a function of it.
         model: state_dict, power iterates included.
         optimizer: state_dict.
-        generator: state of the generator that draws the order of the data.
+        generator: state of the generator that draws the order of the data and the augmentation.
+        scaler: state of the loss scaling of float16; empty otherwise.
     """
 
     settings: dict[str, Any]
@@ -36,6 +38,7 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     generator: torch.Tensor
+    scaler: dict[str, Any]
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -122,7 +125,8 @@ def refuse_unfit(
             raise unfit(where, "its optimizer's state is not that of Adam")
         if not all(_like(entry[name], parameters[index]) for name in ("exp_avg", "exp_avg_sq")):
             raise unfit(where, "its optimizer's state has other shapes than its weights")
-        if not _like(entry["step"], torch.tensor(0.0)) or float(entry["step"]) != epoch * steps:
+        done = float(entry["step"]) if _like(entry["step"], torch.tensor(0.0)) else math.nan
+        if not (done <= epoch * steps if stored.scaler else done == epoch * steps):  # the scaling may skip steps
             raise unfit(where, f"its optimizer did not take the {epoch * steps} steps of {epoch} epochs")
 
 

@@ -88,7 +88,8 @@ class ConvexPotential(nn.Module):
         if not self.training:
             refuse_eval(self)
         self._fit(x)
-        lower, following = power_lower(self.operator(), self.iterate.clone())
+        with torch.autocast(x.device.type, enabled=False):
+            lower, following = power_lower(self.operator(), self.iterate.clone())
         self.iterate.copy_(following)
         square = lower.square().clamp_min(TINY)
         if self.recompute:

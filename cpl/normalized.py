@@ -77,7 +77,8 @@ class Spectral(nn.Module):
         if not self.training:
             refuse_eval(self)
         self._fit(x)
-        lower, following = power_lower(self.operator(), self.iterate.clone())
+        with torch.autocast(x.device.type, enabled=False):
+            lower, following = power_lower(self.operator(), self.iterate.clone())
         self.iterate.copy_(following)
         shape = (-1, *[1] * (self.weight.ndim - 2)) if self.weight.ndim > 2 else (-1,)
         return self.operator().apply(x) / lower.clamp_min(TINY) + self.bias.view(shape)

@@ -24,7 +24,7 @@ from cpl.data.images import ByteImages, Images
 from cpl.data.split import Split, bad_data
 from cpl.errors import DataError
 
-__all__ = ["DATASETS", "ByteImages", "Images", "Split", "load_data"]
+__all__ = ["DATASETS", "ByteImages", "Images", "Split", "bad_data", "load_data"]
 
 ROOT = "CPL_DATA"
 

@@ -59,7 +59,7 @@ def test_only_the_first_images_are_attacked(trained):
 def test_a_certificate_that_an_attack_breaks_is_an_error(trained, monkeypatch):
     model, x, y = trained
     monkeypatch.setattr("cpl.certify.trunk_constant", lambda model: 0.1)
-    with pytest.raises(cpl.Violation, match="certified at .*, broken by"):
+    with pytest.raises(cpl.Violation, match=r"certified at .*, broken by"):
         cpl.evaluate(model, x, y, attack=FAST)
 
 

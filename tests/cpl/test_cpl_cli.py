@@ -58,7 +58,7 @@ def test_train_writes_and_prints_everything(trained):
     assert {path.name for path in out.iterdir()} == FILES
     rows = [line.replace("│", " ").replace("|", " ").split() for line in text.splitlines()]
     shares = {tuple(row[:2]): row[2] for row in rows if len(row) == 3 and row[2].endswith("%")}
-    assert list(shares) == [("clean", "-"), *(("certified", radius) for radius in ("0.1", "0.25", "0.5", "1"))]
+    assert list(shares) == [("clean", "-"), *(("certified", radius) for radius in ("36/255", "72/255", "108/255", "1"))]
     values = [float(share[:-1]) for share in shares.values()]
     assert values == sorted(values, reverse=True) and 0 <= values[-1] <= values[0] <= 100
     assert {claim["layer"] for claim in json.loads((out / "claims.json").read_text())["claims"]} >= {
@@ -91,7 +91,7 @@ def refused(done, *words):
 def test_bad_input_is_refused_without_a_traceback(trained, tmp_path):
     out, _ = trained
     (tmp_path / "file").write_text("")
-    refused(run("train", "--data", "mnist", "--out", tmp_path / "a"), "mnist")
+    refused(run("train", "--data", "minst", "--out", tmp_path / "a"), "minst")
     refused(run("train", "--out", tmp_path / "file" / "a", "--epochs", "1"), "cannot be written")
     refused(run("train", "--out", out, "--resume", "--seed", "5"), "seed")
     refused(run("evaluate", tmp_path), "no such file")
@@ -138,7 +138,7 @@ def test_planted_fault_refuses_what_is_no_fault(trained, tmp_path):
 
 
 def test_interrupt_ends_with_130_and_says_how_to_go_on(tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cpl.train.Run.step", interrupted)
@@ -146,3 +146,51 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(tmp_path, monkeypatch):
     assert done.returncode == 130
     assert "--resume" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt"}
+
+
+def test_a_recipe_is_read_and_flags_have_the_last_word(tmp_path):
+    recipe = tmp_path / "run.toml"
+    recipe.write_text('[training]\nepochs = 3\nrate = 0.01\n[model]\npreset = "tiny"\nconv_blocks = 1\nchannels = 6\n')
+    done = run("train", "--config", recipe, "--epochs", "1", "--set", "dense_blocks=1", "--set", "loss=hinge",
+               "--set", "dense_inner=8", "--tensorboard", tmp_path / "events", "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stored = cpl.load_checkpoint(tmp_path / "out")
+    assert stored.settings["epochs"] == 1 and stored.settings["rate"] == 0.01 and stored.settings["loss"] == "hinge"
+    assert stored.config["conv_blocks"] == 1 and stored.config["dense_inner"] == 8 and stored.config["conv_inner"] == 5
+    assert list((tmp_path / "events").iterdir())
+    done = run("evaluate", tmp_path / "out", "--attack", "--images", "8", "--steps", "2", "--radii", "0.05,36/255")
+    assert done.returncode == 0, done.stderr
+    assert "no attack found" in done.stdout and "36/255" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[training]\nepoch = 3", ("epochs", "[training]")),
+        ("[trainin]\n", ("training",)),
+        ("[model]\npreset = 'Q'", ("tiny", "XL")),
+        ("epochs = ", ("cannot be read",)),
+        ("[training]\nrate = -1", ("rate",)),
+        ("[model]\ndeeper = [1]", ("deeper",)),
+    ],
+)
+def test_bad_recipes_are_refused_and_say_what_was_meant(tmp_path, text, words):
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(text)
+    refused(run("train", "--config", recipe, "--out", tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--preset", "XXL"), "XXL"),
+        (("--device", "quantum"), "quantum"),
+        (("--set", "conv_iner=3"), "conv_inner"),
+        (("--set", "rate"), "NAME=VALUE"),
+        (("--data", "nowhere:load"), "nowhere"),
+        (("--data", "cifar10", "--data-dir", "."), "cifar-10-batches-py"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, options, word):
+    refused(run("train", *options, "--out", tmp_path / "out"), word)

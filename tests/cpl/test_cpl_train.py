@@ -9,6 +9,7 @@ import torch
 import cpl
 from cpl.checkpoint import NAME
 from cpl.data import Split
+from cpl.schedules import SCHEDULES
 
 CONFIG = cpl.CPLNetConfig(channels=4, conv_inner=4, conv_blocks=1, dense_blocks=1, dense_inner=8)
 SETTINGS = cpl.TrainSettings(epochs=4, batch_size=32)
@@ -119,10 +120,83 @@ def test_nan_images_stop_training_and_keep_the_last_good_checkpoint(split, tmp_p
     bad = split.train_x.clone()
     bad[5] = math.nan
     run = cpl.Run(SETTINGS, CONFIG, split=Split("bad", bad, split.train_y, split.test_x, split.test_y, classes=10))
-    with pytest.raises(cpl.TrainingError, match="the loss is nan"):
+    with pytest.raises(cpl.TrainingError, match=r"the loss is nan .*epoch 1, step \d of 16.*gradient of trunk"):
         run.train(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {NAME, "failed.pt"}
     stored = cpl.load_checkpoint(tmp_path)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in stored.model.values())
+
+
+def losses_of(split, tmp_path, **changes):
+    losses = []
+    settings = cpl.TrainSettings(**{**SETTINGS.to_dict(), "epochs": 2, **changes})
+    cpl.Run(settings, CONFIG, split=split).train(tmp_path, report=lambda progress: losses.append(progress.loss))
+    return losses
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "hinge", "offset": 0.7},
+        {"schedule": "cosine", "weight_decay": 1e-4},
+        {"precision": "bfloat16"},
+        {"crop": 1, "flip": True},
+    ],
+    ids=str,
+)
+def test_every_kind_of_run_trains_and_repeats(split, tmp_path, changes):
+    first, again = (losses_of(split, tmp_path, epochs=6, **changes) for _ in range(2))
+    assert first == again and sum(first[-4:]) < 0.95 * sum(first[:4])
+
+
+def test_accumulation_computes_the_same_batches_in_parts(split, tmp_path):
+    whole, parts = (losses_of(split, tmp_path, accumulation=count) for count in (1, 3))
+    assert parts == pytest.approx(whole, rel=1e-3)
+
+
+def test_float16_needs_a_gpu(split):
+    with pytest.raises(cpl.TrainingError, match="bfloat16"):
+        cpl.Run(cpl.TrainSettings(precision="float16"), CONFIG, split=split)
+
+
+def test_images_of_another_shape_name_the_expected_one(split):
+    other = cpl.CPLNetConfig(image_shape=(3, 8, 8))
+    with pytest.raises(cpl.DataError, match=r"\(1, 8, 8\).*\(3, 8, 8\)"):
+        cpl.Run(SETTINGS, other, split=split)
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint_keeps_the_old_one(split, tmp_path, monkeypatch):
+    run = cpl.Run(SETTINGS, CONFIG, split=split)
+    run.save(tmp_path)
+    before = (tmp_path / NAME).read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    run.epoch = 1
+    with pytest.raises(cpl.CheckpointError, match="No space left"):
+        run.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["triangular", "cosine"])
+def test_schedules_rise_to_one_at_the_warmup_and_fall_to_zero(name):
+    rate = SCHEDULES[name]
+    points = [rate(step / 100, 0.2) for step in range(101)]
+    assert points[0] == 0 and points[20] == pytest.approx(1) and points[100] == pytest.approx(0, abs=1e-12)
+    assert points[:21] == sorted(points[:21]) and points[20:] == sorted(points[20:], reverse=True)
+
+
+def test_the_hinge_is_its_definition():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    wanted = [
+        sum(max(0.0, 0.7 - float(z[y]) + float(z[j])) for j in range(4) if j != y) / 4
+        for z, y in zip(logits, labels, strict=True)
+    ]
+    assert float(cpl.margin_hinge(logits, labels, offset=0.7)) == pytest.approx(sum(wanted) / 5)
 
 
 def truncated(content):
