@@ -37,7 +37,6 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         "relu": Activation(F.relu, homogeneous=True),
         "leaky_relu": Activation(F.leaky_relu, homogeneous=True),  # slope 0.01 below 0
-        "identity": Activation(lambda x: x, homogeneous=True),
         "elu": Activation(F.elu),  # alpha = 1
         "celu": Activation(F.celu),
         "relu6": Activation(F.relu6),

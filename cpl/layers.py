@@ -157,7 +157,8 @@ class ConvexPotentialConv2d(ConvexPotential):
         inner: channels of A_K x.
         kernel_size: k, odd.
         padding_mode: 'zeros' or 'circular'.
-        groups: g; channels and inner must be multiples of it.
+        groups: g; channels and inner must be multiples of it. With g > 1 and circular padding an audit has no rule for the
+            adjoint, and leaves the block UNDECIDED.
         activation: name of sigma, one of `cpl.ACTIVATIONS`.
         learn_step, iterations, reach: as `ConvexPotentialLinear`.
         generator: source of the random initial weights; torch's global one if None.

@@ -44,6 +44,8 @@ class CPLNetConfig:
         activation: of the blocks, one of `cpl.ACTIVATIONS`.
         maxmin: whether a MaxMin follows every block.
         learn_step: whether the step sizes are learned within their proven range.
+        reach: largest h ||W||^2 / 2, in (0, 1]; about 10 / blocks lets a thousand blocks train, whose full steps would
+            contract the signal away.
         head: 'rows' (each logit 1-Lipschitz) or 'spectral' (the whole head 1-Lipschitz).
 
     Raises:
@@ -70,6 +72,7 @@ class CPLNetConfig:
     activation: str = "relu"
     maxmin: bool = False
     learn_step: bool = False
+    reach: float = 1.0
     head: str = "rows"
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class CPLNetConfig:
         checks.one_of(self.block, BLOCKS, name="block", where=where)
         checks.one_of(self.head, tuple(HEADS), name="head", where=where)
         activation(self.activation, where=where)
+        checks.positive_float(self.reach, name="reach", where=where, below=1.0 + 2.0**-52)
         if self.features is not None:
             checks.positive_int(self.features, name="features", where=where)
         self._check_sizes(where)
@@ -239,6 +243,7 @@ def _conv(config: CPLNetConfig, channels: int, inner: int, generator: torch.Gene
         groups=config.groups,
         activation=config.activation,
         learn_step=config.learn_step,
+        reach=config.reach,
         generator=generator,
     )
 
@@ -251,5 +256,6 @@ def _dense(config: CPLNetConfig, generator: torch.Generator | None) -> nn.Module
         config.dense_inner,
         activation=config.activation,
         learn_step=config.learn_step,
+        reach=config.reach,
         generator=generator,
     )
