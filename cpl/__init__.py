@@ -28,6 +28,7 @@ from cpl.presets import PRESETS, preset
 from cpl.sealed import LayerSeal, SealedConv2d, SealedLinear, SealedMap, SealedMapConv2d
 from cpl.sealing import Seal, seal, seal_of, trunk_constant
 from cpl.settings import TrainSettings
+from cpl.swap import swap
 from cpl.timedependent import ConvexPotentialFlow
 from cpl.train import Progress, Run
 
@@ -108,5 +109,6 @@ __all__ = [
     "seal",
     "seal_of",
     "series_bound",
+    "swap",
     "trunk_constant",
 ]

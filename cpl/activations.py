@@ -27,16 +27,23 @@ class Activation:
     Attributes:
         function: of a tensor, entry by entry.
         homogeneous: whether sigma(t x) = t sigma(x) for all t >= 0.
+        in_place: the same function, overwriting its argument; None where there is none.
     """
 
     function: Callable[[Tensor], Tensor]
     homogeneous: bool = False
+    in_place: Callable[[Tensor], Tensor] | None = None
+
+    def negated(self, fresh: Tensor) -> Tensor:
+        """-sigma of a tensor that nobody else holds, with as few new tensors as gradients allow."""
+        value = (self.in_place or self.function)(fresh)
+        return -value if torch.is_grad_enabled() else value.neg_()
 
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
-        "relu": Activation(F.relu, homogeneous=True),
-        "leaky_relu": Activation(F.leaky_relu, homogeneous=True),  # slope 0.01 below 0
+        "relu": Activation(F.relu, homogeneous=True, in_place=F.relu_),
+        "leaky_relu": Activation(F.leaky_relu, homogeneous=True, in_place=F.leaky_relu_),  # slope 0.01 below 0
         "elu": Activation(F.elu),  # alpha = 1
         "celu": Activation(F.celu),
         "relu6": Activation(F.relu6),

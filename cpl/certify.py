@@ -171,7 +171,8 @@ def _logits(model: CPLNet, weight: Tensor, bias: Tensor, x: Images, batch_size: 
     logits, errors = [], []
     with torch.no_grad():
         for start in range(0, len(x), batch_size):
-            features = model.trunk(x[start : start + batch_size].to(weight.device)).double()
+            part = x[start : start + batch_size].to(weight.device, memory_format=torch.channels_last)
+            features = model.trunk(part).double()
             sizes = torch.linalg.vector_norm(features, dim=1, keepdim=True)
             logits.append(features @ weight.t() + bias)
             errors.append(gamma * (sizes * rows + bias.abs()))

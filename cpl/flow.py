@@ -38,9 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpl.errors import ArgumentError
-from cpl.operators import Convolution, Dense, Operator
-
-Step = float | Tensor
+from cpl.operators import Convolution, Dense, Operator, Scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,9 +55,9 @@ class Potential:
     bias: Tensor | None = None
     sigma: Callable[[Tensor], Tensor] = F.relu
 
-    def gradient(self, x: Tensor) -> Tensor:
-        """grad f(x) = A^T sigma(A x + b); ||A||^2-Lipschitz and monotone."""
-        return self.operator.adjoint(self.sigma(self.operator.apply(x, self.bias)))
+    def gradient(self, x: Tensor, scale: Scale = 1.0) -> Tensor:
+        """scale grad f(x), grad f(x) = A^T sigma(A x + b) being ||A||^2-Lipschitz and monotone."""
+        return self.operator.adjoint(self.sigma(self.operator.apply(x, self.bias)), scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +75,7 @@ class Skew:
         return self.operator.apply(x) - self.operator.adjoint(x)
 
 
-def explicit_euler(field: Potential | Skew, x: Tensor, step: Step) -> Tensor:
+def explicit_euler(field: Potential | Skew, x: Tensor, step: Scale) -> Tensor:
     """x - h grad f(x), with constant max(1, h ||A||^2 - 1) over all admissible sigma: 1-Lipschitz iff h ||A||^2 <= 2.
 
     Args:
@@ -97,10 +95,10 @@ def explicit_euler(field: Potential | Skew, x: Tensor, step: Step) -> Tensor:
             why="|x + h A x|^2 = |x|^2 + h^2 |A x|^2: it expands at every step size",
             next_step="use midpoint (Cayley) or exact_flow (the exponential)",
         )
-    return x - step * field.gradient(x)
+    return x - field.gradient(x, step)
 
 
-def implicit_euler(field: Potential, x: Tensor, step: Step, *, smoothness: Step, iterations: int) -> Tensor:
+def implicit_euler(field: Potential, x: Tensor, step: Scale, *, smoothness: Scale, iterations: int) -> Tensor:
     """A truncated solution of y = x - h grad f(y) that is 1-Lipschitz in x whatever the number of iterations:
 
         y <- (1 - t) y + t (x - h grad f(y)),   y = x at first,   t (2 + h L) <= 2.
@@ -118,7 +116,7 @@ def implicit_euler(field: Potential, x: Tensor, step: Step, *, smoothness: Step,
     damping = 2 / (2 + step * smoothness)
     y = x
     for _ in range(iterations):
-        y = (1 - damping) * y + damping * (x - step * field.gradient(y))
+        y = (1 - damping) * y + damping * (x - field.gradient(y, step))
     return y
 
 
@@ -155,7 +153,7 @@ def midpoint(field: Skew, x: Tensor) -> Tensor:
     )
 
 
-def exact_flow(field: Skew, x: Tensor, *, order: int, radius: Step) -> Tensor:
+def exact_flow(field: Skew, x: Tensor, *, order: int, radius: Scale) -> Tensor:
     """T(A) x / bound, T the Taylor polynomial of exp of this order: 1-Lipschitz, and near the isometry exp(A).
 
     Args:
@@ -171,7 +169,7 @@ def exact_flow(field: Skew, x: Tensor, *, order: int, radius: Step) -> Tensor:
     return total / series_bound(order, radius)
 
 
-def series_bound(order: int, radius: Step) -> Step:
+def series_bound(order: int, radius: Scale) -> Scale:
     """A bound of |T(i t)| over |t| <= r, T the Taylor polynomial of exp: the norm of T(A) for every skew A with ||A|| <= r.
 
     |T(i t) - exp(i t)| <= r^(p + 1) / (p + 1)!, as for every Taylor polynomial on the imaginary axis. For p = 3, 4 the

@@ -16,6 +16,8 @@ from torch import Tensor
 from cpl.convolution import convolve, convolve_adjoint
 from cpl.norms import gram_upper_conv, gram_upper_dense
 
+Scale = float | Tensor
+
 
 class Operator(Protocol):
     """A linear map A between spaces of tensors with a leading batch axis."""
@@ -24,8 +26,8 @@ class Operator(Protocol):
         """A x + bias."""
         ...
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y."""
+    def adjoint(self, y: Tensor, scale: Scale = 1.0) -> Tensor:
+        """scale A^T y, the factor applied where the fewest numbers are."""
         ...
 
     def upper(self, shape: tuple[int, ...]) -> float:
@@ -42,8 +44,8 @@ class Dense:
     def apply(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, self.weight, bias)
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        return F.linear(y, self.weight.t())
+    def adjoint(self, y: Tensor, scale: Scale = 1.0) -> Tensor:
+        return F.linear(_scaled(y, scale), self.weight.t())
 
     def upper(self, shape: tuple[int, ...]) -> float:
         return gram_upper_dense(self.weight)
@@ -60,8 +62,9 @@ class Convolution:
     def apply(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         return convolve(x, self.kernel, bias, padding_mode=self.padding_mode, groups=self.groups)
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        return convolve_adjoint(y, self.kernel, padding_mode=self.padding_mode, groups=self.groups)
+    def adjoint(self, y: Tensor, scale: Scale = 1.0) -> Tensor:
+        kernel = _scaled(self.kernel, scale)
+        return convolve_adjoint(y, kernel, padding_mode=self.padding_mode, groups=self.groups)
 
     def upper(self, shape: tuple[int, ...]) -> float:
         size = shape[-2], shape[-1]
@@ -87,6 +90,10 @@ def power_lower(operator: Operator, iterate: Tensor) -> tuple[Tensor, Tensor]:
         norm = torch.linalg.vector_norm(raw)
         following = torch.where(norm > 0, raw / norm, iterate)
     return lower, following
+
+
+def _scaled(tensor: Tensor, scale: Scale) -> Tensor:
+    return tensor if isinstance(scale, float) and scale == 1.0 else scale * tensor
 
 
 def start(*shape: int) -> Tensor:

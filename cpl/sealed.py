@@ -120,11 +120,11 @@ class SealedConv2d(nn.Module):
             SealError: if shape or dtype are not those of the seal.
         """
         _check_input(self.seal, x, self.V)
-        operator, sigma = Convolution(self.V, self.padding_mode, self.groups), ACTIVATIONS[self.activation].function
+        operator, sigma = Convolution(self.V, self.padding_mode, self.groups), ACTIVATIONS[self.activation]
         if self.iterations:
-            return _euler(self, Potential(operator, self.bias, sigma), x)
-        # the sign goes to the inner, smaller value and the sum in place: the block costs its two convolutions
-        return _scaled(self.step, operator.adjoint(-sigma(operator.apply(x, self.bias)))).add_(x)
+            return _euler(self, Potential(operator, self.bias, sigma.function), x)
+        # the sign goes to the inner value and the sum in place: the block costs its two convolutions and little more
+        return _scaled(self.step, operator.adjoint(sigma.negated(operator.apply(x, self.bias)))).add_(x)
 
     def extra_repr(self) -> str:
         inner, channels = self.V.shape[0], self.V.shape[1] * self.groups
