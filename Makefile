@@ -11,12 +11,13 @@ install: .venv/installed
 # auto_LiRPA 0.3 comes in a second step without its dependencies: its metadata demands torch < 1.13 and torchvision < 0.14,
 # while its code runs on current torch through lipverify's adapter. What it imports is in the extra `propagation`. So do
 # onnx2torch, whose metadata demands torchvision (imported for two detection operators only; its other needs are the extra
-# `onnx`), and deel-torchlip and orthogonium, which the tests audit: both need nothing beyond torch and numpy.
+# `onnx`), deel-torchlip and orthogonium, which the tests audit: both need nothing beyond torch and numpy; and adv-lib, whose
+# metadata demands torchvision and visdom for what cpl does not use of it.
 .venv/installed: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable '.[sdp,propagation,fold,onnx,train,figures,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable '.[sdp,propagation,fold,onnx,train,attacks,figures,dev]'
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps auto_LiRPA==0.3 deel-torchlip==1.0.5 orthogonium==0.0.4 \
-	    onnx2torch==1.5.15
+	    onnx2torch==1.5.15 adv-lib==0.2.8
 	touch $@
 
 demo: install

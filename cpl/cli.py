@@ -229,7 +229,6 @@ def _train(run: Run, out: Path, group: Processes, scalars: Scalars) -> None:
 
 
 def _sealed(run: Run) -> CPLNet:
-    run.model.recompute(False)
     with torch_threads(run.settings.threads):  # bounds, hence stored tensors, are the same on every number of cores
         return seal(run.model.cpu(), run.config.image_shape)
 

@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from cpl import checks
 from cpl.activations import activation
@@ -44,7 +43,6 @@ class ConvexPotential(nn.Module):
         iterate: v of the power iteration, a unit tensor in the shape of an input, without gradient.
         activation: name of sigma.
         iterations, reach: of implicit Euler; 0 and 1 for explicit Euler.
-        recompute: whether the backward pass computes the inner values again instead of keeping them.
     """
 
     iterate: Tensor
@@ -65,7 +63,6 @@ class ConvexPotential(nn.Module):
                 why="x - h W^T sigma(W x + b) is 1-Lipschitz for h ||W||^2 <= 2 only",
                 next_step="pass reach <= 1, or iterations > 0 for implicit Euler",
             )
-        self.recompute = False
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(len(weight)))
         self.step_logit = nn.Parameter(torch.tensor(FULL_STEP)) if learn_step else None
@@ -88,15 +85,17 @@ class ConvexPotential(nn.Module):
         if not self.training:
             refuse_eval(self)
         self._fit(x)
-        with torch.autocast(x.device.type, enabled=False):
+        return self.advance(x, self.measure())
+
+    def measure(self) -> Tensor:
+        """A LOWER bound of ||A||^2 on maps of the size last seen, with its gradient; one step of power iteration."""
+        with torch.autocast(self.iterate.device.type, enabled=False):
             lower, following = power_lower(self.operator(), self.iterate.clone())
         self.iterate.copy_(following)
-        square = lower.square().clamp_min(TINY)
-        if self.recompute:
-            return checkpoint(self._euler, x, square, use_reentrant=False)
-        return self._euler(x, square)
+        return lower.square().clamp_min(TINY)
 
-    def _euler(self, x: Tensor, square: Tensor) -> Tensor:
+    def advance(self, x: Tensor, square: Tensor) -> Tensor:
+        """The block with h = 2 s reach / square; no state of the layer changes."""
         potential = Potential(self.operator(), self.bias, activation(self.activation, where="").function)
         step = 2 * self.share() * self.reach / square
         if self.iterations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cpl import checks, plain
 from cpl.activations import ACTIVATIONS, MaxMin, activation
@@ -189,19 +191,36 @@ class CPLNet(nn.Module):
         super().__init__()
         config = CPLNetConfig() if config is None else config
         self.config = config
+        self.recomputes = False
         self.trunk = nn.Sequential(OrderedDict(_trunk(config, generator)))
         self.head = HEADS[config.head](config.width, config.classes, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (batch, channels, height, width) to (batch, classes)."""
-        return self.head(self.trunk(x))
+        return self.head(self._in_segments(x) if self.recomputes and self.training else self.trunk(x))
 
     def recompute(self, on: bool = True) -> None:
-        """Keeps only what lies between the blocks for the backward pass and computes the rest again: less memory, one
-        more forward in time. The numbers stay the same."""
-        for module in self.modules():
-            if isinstance(module, ConvexPotential):
-                module.recompute = on
+        """Whether training keeps the values between segments of about sqrt(blocks) modules only, and computes those inside
+        again for the backward pass: memory of 2 sqrt(blocks) maps instead of blocks, one more forward in time. The numbers
+        stay the same."""
+        self.recomputes = on
+
+    def _in_segments(self, x: Tensor) -> Tensor:
+        modules = list(self.trunk)
+        blocks = [module for module in modules if isinstance(module, ConvexPotential)]
+        if any(block.iterate.numel() == 0 for block in blocks):
+            return self.trunk(x)  # the first forward, which tells the power iterates their sizes
+        squares = {block: block.measure() for block in blocks}  # once, not again when a segment is computed again
+
+        def segment(x: Tensor, start: int, stop: int) -> Tensor:
+            for module in modules[start:stop]:
+                x = module.advance(x, squares[module]) if isinstance(module, ConvexPotential) else module(x)
+            return x
+
+        size = math.isqrt(len(modules))
+        for start in range(0, len(modules), size):
+            x = checkpoint(segment, x, start, start + size, use_reentrant=False)  # type: ignore[assignment]
+        return x
 
 
 def _trunk(config: CPLNetConfig, generator: torch.Generator | None) -> Iterator[tuple[str, nn.Module]]:

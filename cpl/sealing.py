@@ -75,6 +75,8 @@ def seal(model: Model, input_shape: tuple[int, ...], *, stored: Mapping[str, Ten
     dtype = _dtype(model)
     shapes = _input_shapes(model, input_shape, dtype)
     sealed = copy.deepcopy(model)
+    if isinstance(sealed, CPLNet):
+        sealed.recompute(False)  # of training; the seal is of what is computed
     made: dict[nn.Module, nn.Module] = {}
     for path, module in _layers(model, remove_duplicate=False):
         if module not in made:  # a module that stands at several paths is sealed once and stays shared
