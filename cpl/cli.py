@@ -58,7 +58,9 @@ def train_command(
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help=f"Architecture: {', '.join(PRESETS)}.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"Architecture: {', '.join(PRESETS)}. [default: digits up to 16 x 16, else S]")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of split, weights, order and augmentation. [default: 0]", show_default=False)
     ] = None,

@@ -21,7 +21,7 @@ SIZES: Mapping[str, tuple[int, int, int, int]] = MappingProxyType(
 )
 PRESETS = ("digits", *SIZES)
 CONV_INNER = 5  # inner channels of the published networks
-POOLED_SIDE = 8  # of the map that the dense blocks see: 32 x 32 images are pooled by 4, 224 x 224 ones by 28
+POOLED_SIDE = 8  # at most, of the map that the dense blocks see: 32 x 32 images are pooled by 4, 224 x 224 ones by 28
 
 
 def preset(name: str, *, image_shape: tuple[int, int, int], classes: int, **changes: Any) -> CPLNetConfig:
@@ -29,7 +29,7 @@ def preset(name: str, *, image_shape: tuple[int, int, int], classes: int, **chan
 
     Args:
         name: 'digits' (what `CPLNetConfig()` is, for small images), 'tiny', 'S', 'M', 'L' or 'XL': 3 x 3 convolutions on the
-            image padded with zero channels, average pooling to 8 x 8, dense blocks, a head of normalised rows.
+            image padded with zero channels, average pooling to at most 8 x 8, dense blocks, a head of normalised rows.
         image_shape: (channels, height, width).
         classes: number of logits.
         changes: fields of `CPLNetConfig` that shall differ, e.g. `conv_inner=45`.
@@ -52,6 +52,6 @@ def preset(name: str, *, image_shape: tuple[int, int, int], classes: int, **chan
             "channels": channels,
             "dense_blocks": dense_blocks,
             "dense_inner": dense_inner,
-            "pool": max(1, min(shape[1:]) // POOLED_SIDE),
+            "pool": -(-min(shape[1:]) // POOLED_SIDE),
         }
     return CPLNetConfig(**{"image_shape": image_shape, "classes": classes, **fields, **changes})

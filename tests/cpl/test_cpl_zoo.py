@@ -126,3 +126,41 @@ def test_maxmin_permutes_and_refuses_odd_channels():
 def test_bad_arguments_are_refused_where_they_are_given(make):
     with pytest.raises(cpl.ArgumentError, match=r"where: .*why: .*next: "):
         make()
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 64, 224])
+@pytest.mark.parametrize("name", cpl.PRESETS)
+def test_presets_fit_images_of_any_size(name, side):
+    config = cpl.preset(name, image_shape=(3, side, side), classes=7, conv_inner=3)
+    assert config.classes == 7 and config.conv_inner == 3
+    if name != "digits" and side >= 16:
+        assert config.width == config.channels * (side // config.pool) ** 2 <= config.channels * 15**2
+
+
+EVERYTHING = {
+    "image_shape": (3, 8, 8), "mean": (0.4, 0.5, 0.6), "std": (0.25, 0.5, 0.3), "downsample": 2, "channels": 12,
+    "conv_blocks": 1, "conv_inner": 4, "deeper": ((1, 8),), "pool": 1, "dense_blocks": 1, "dense_inner": 8, "maxmin": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": "elu", "learn_step": True, "head": "spectral"},
+        {"activation": "leaky_relu", "reach": 0.1, "groups": 2},
+        {"block": "sll"},
+    ],
+    ids=str,
+)
+def test_every_architecture_survives_its_file(tmp_path, changes):
+    config = cpl.CPLNetConfig(**EVERYTHING, **changes)
+    assert cpl.CPLNetConfig.from_dict(config.to_dict()) == config
+    model = cpl.seal(cpl.CPLNet(config, generator=generator()), config.image_shape)
+    assert config.weights == sum(tensor.numel() for tensor in model.state_dict().values())
+    cpl.export_model(model, tmp_path, inputs=torch.zeros(1, *config.image_shape))
+    again = cpl.load_sealed(tmp_path)
+    assert cpl.seal_of(again).digest == cpl.seal_of(model).digest
+    x = torch.rand(2, *config.image_shape, generator=generator(1))
+    assert torch.equal(again(x), model(x))
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    torch.testing.assert_close(program(x[:1]), model(x[:1]))
