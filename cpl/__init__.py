@@ -12,6 +12,7 @@ from cpl.attacks import Attack
 from cpl.certify import RADII, Accuracy, Empirical, Violation, certified, evaluate
 from cpl.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cpl.comparison import AOLConv2d, AOLLinear, SLLConv2d, SLLLinear
+from cpl.config import CPLNetConfig
 from cpl.data import DATASETS, Split, load_data
 from cpl.errors import ArgumentError, CheckpointError, CplError, DataError, SealError, TrainingError
 from cpl.export import Provenance, claims_of, export_model, load_sealed, program_bytes, program_of, read_facts
@@ -19,7 +20,7 @@ from cpl.fixed import Standardize, UnitNormAvgPool2d, ZeroChannelPad
 from cpl.flow import Potential, Skew, exact_flow, explicit_euler, implicit_euler, midpoint, series_bound
 from cpl.layers import ConvexPotentialConv2d, ConvexPotentialLinear
 from cpl.losses import margin_cross_entropy, margin_hinge
-from cpl.models import CPLNet, CPLNetConfig
+from cpl.models import CPLNet
 from cpl.normalized import NormalizedLinear, SpectralConv2d, SpectralLinear
 from cpl.norms import gram_upper_conv, gram_upper_dense
 from cpl.operators import Convolution, Dense, Operator, power_lower

@@ -17,7 +17,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cpl import data
 from cpl.attacks import Attack
@@ -31,6 +30,7 @@ from cpl.presets import PRESETS
 from cpl.recipe import Recipe, read_changes, read_recipe
 from cpl.sealing import seal
 from cpl.settings import TrainSettings
+from cpl.tables import print_accuracy, printable
 from cpl.train import Run, torch_threads
 from cpl.watch import Scalars, progress_bar
 
@@ -139,7 +139,7 @@ def evaluate_command(
         else:
             with _searching() as report:
                 accuracy = evaluate(model, split.test_x, split.test_y, radii=wanted, attack=search, report=report)
-    _print_accuracy(accuracy)
+    print_accuracy(accuracy)
 
 
 @app.command("export")
@@ -159,9 +159,9 @@ def main(arguments: list[str] | None = None) -> None:
         with _terminable():
             app(arguments)
     except CplError as error:
-        errors.print(f"[bold red]error[/]: {escape(_printable(error.what))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]error[/]: {escape(printable(error.what))}", highlight=False, soft_wrap=True)
         for name, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
-            errors.print(f"  [bold]{name}[/]: {escape(_printable(text))}", highlight=False, soft_wrap=True)
+            errors.print(f"  [bold]{name}[/]: {escape(printable(text))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
@@ -242,9 +242,9 @@ def _ship(run: Run, out: Path) -> Accuracy:
     written = export_model(
         model, out, inputs=run.split.test_x[:AUDITED_IMAGES], provenance=Provenance(run.settings.to_dict(), accuracy)
     )
-    _print_accuracy(accuracy)
+    print_accuracy(accuracy)
     for path in written:
-        typer.echo(f"wrote {_printable(str(path))}" + (" (for the audit's --at)" if path.name == INPUTS else ""))
+        typer.echo(f"wrote {printable(str(path))}" + (" (for the audit's --at)" if path.name == INPUTS else ""))
     return accuracy
 
 
@@ -263,30 +263,3 @@ def _radii(text: str) -> tuple[float, ...]:
         raise ArgumentError(
             f"--radii {text}", where="--radii", why=str(error), next_step="pass e.g. 36/255,0.5"
         ) from error
-
-
-def _named(radius: float) -> str:
-    """36/255 rather than 0.141176."""
-    steps = round(radius * 255)
-    return f"{steps}/255" if 0 < steps < 255 and radius == steps / 255 else f"{radius:g}"
-
-
-def _print_accuracy(accuracy: Accuracy) -> None:
-    table = Table("accuracy", "l2 radius", "share", title=f"{accuracy.images} held-out images")
-    table.add_row("clean", "-", f"{accuracy.clean:.1%}")
-    for radius, share in accuracy.certified:
-        table.add_row("certified", _named(radius), f"{share:.1%}")
-    Console().print(table)
-    found = accuracy.empirical
-    if found is not None:
-        table = Table("l2 radius", "certified", "no attack found", title=f"the first {found.images} of them, attacked")
-        table.add_row("0", f"{found.clean:.1%}", f"{found.clean:.1%}")
-        for (radius, share), (_, robust) in zip(found.certified, found.robust, strict=True):
-            table.add_row(_named(radius), f"{share:.1%}", f"{robust:.1%}")
-        Console().print(table)
-        Console().print("nearest wrong inputs: " + ", ".join(f"{number} by {name}" for name, number in found.broken_by))
-
-
-def _printable(text: str) -> str:
-    """Without control characters: names and paths may hold terminal codes."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from cpl.activations import MaxMin
 from cpl.certify import Accuracy
+from cpl.config import CPLNetConfig
 from cpl.errors import CheckpointError, SealError, reason
 from cpl.files import write_atomically
 from cpl.fixed import Standardize, UnitNormAvgPool2d
-from cpl.models import CPLNet, CPLNetConfig
+from cpl.models import CPLNet
 from cpl.norms import gram_upper_dense
 from cpl.sealing import seal, seal_of, sealed_head, trunk_constant
 from cpl.shrink import SHRINK

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cpl import checks
-from cpl.models import CPLNetConfig
+from cpl.config import CPLNetConfig
 
 # convolutional blocks, dense blocks, channels, rows of a dense block
 SIZES: Mapping[str, tuple[int, int, int, int]] = MappingProxyType(

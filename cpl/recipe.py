@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from cpl import data
+from cpl.config import CPLNetConfig
 from cpl.errors import ArgumentError, reason
-from cpl.models import CPLNetConfig
 from cpl.presets import preset
 from cpl.settings import TrainSettings
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from cpl.activations import MaxMin
+from cpl.config import CPLNetConfig
 from cpl.errors import SealError
 from cpl.fixed import Standardize, UnitNormAvgPool2d, ZeroChannelPad
-from cpl.models import CPLNet, CPLNetConfig
+from cpl.models import CPLNet
 from cpl.sealed import SEALED, LayerSeal
 
 # all of them without weights, and 1-Lipschitz in l2 whatever their attributes (a standardisation: with a constant of its

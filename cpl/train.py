@@ -19,11 +19,12 @@ from torch import Tensor
 
 from cpl import data
 from cpl.checkpoint import FAILED, NAME, Checkpoint, load_checkpoint, refuse_unfit, save_checkpoint, unfit
+from cpl.config import CPLNetConfig
 from cpl.data.augment import augment
 from cpl.distributed import Processes
 from cpl.errors import TrainingError, reason
 from cpl.losses import margin_cross_entropy, margin_hinge
-from cpl.models import CPLNet, CPLNetConfig
+from cpl.models import CPLNet
 from cpl.schedules import SCHEDULES
 from cpl.settings import TrainSettings
 
