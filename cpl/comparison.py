@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpl import checks
-from cpl.layers import TINY, initial_kernel, refuse_eval
 from cpl.operators import Convolution, Dense, Operator
+from cpl.trainable import TINY, initial_kernel, refuse_eval
 
 
 class Gershgorin(nn.Module):

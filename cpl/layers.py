@@ -18,18 +18,18 @@ therefore leaves it UNDECIDED.
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cpl import checks
 from cpl.activations import activation
-from cpl.errors import ArgumentError, SealError
+from cpl.errors import ArgumentError
 from cpl.flow import Potential, explicit_euler, implicit_euler
 from cpl.operators import Convolution, Dense, Operator, power_lower, start
+from cpl.trainable import TINY, adopt_size, fitted, initial_kernel, refuse_eval
 
-TINY = 1e-12
 FULL_STEP = 4.0  # logit of the share of the largest step that a learnable step begins with: 0.982
 
 
@@ -204,59 +204,3 @@ class ConvexPotentialConv2d(ConvexPotential):
             f"{self.channels}, inner={self.inner}, kernel_size={self.kernel_size}, "
             f"padding_mode={self.padding_mode!r}, groups={self.groups}, activation={self.activation!r}"
         )
-
-
-def initial_kernel(
-    channels: int,
-    outputs: int,
-    kernel_size: int,
-    padding_mode: str,
-    groups: int,
-    generator: torch.Generator | None,
-    *,
-    where: str,
-) -> Tensor:
-    """A random kernel of shape (outputs, channels / groups, k, k), after validation of the arguments.
-
-    Raises:
-        ArgumentError: as `ConvexPotentialConv2d` says.
-    """
-    checks.positive_int(channels, name="channels", where=where)
-    checks.positive_int(outputs, name="inner", where=where)
-    checks.odd_int(kernel_size, name="kernel_size", where=where)
-    checks.padding_mode(padding_mode, where=where)
-    checks.positive_int(groups, name="groups", where=where)
-    checks.divides(groups, channels, name="groups", of="channels", where=where)
-    checks.divides(groups, outputs, name="groups", of="inner", where=where)
-    shape = (outputs, channels // groups, kernel_size, kernel_size)
-    checks.entries(*shape, name="weight", where=where)
-    return torch.randn(shape, generator=generator) / math.sqrt(shape[1] * kernel_size**2)
-
-
-def fitted(iterate: Tensor, x: Tensor) -> Tensor:
-    """The iterate if it has the size of one map of the batch x; else a new start of that size."""
-    if iterate.shape[1:] == x.shape[1:]:
-        return iterate
-    return start(1, *x.shape[1:]).to(iterate)
-
-
-def adopt_size(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:
-    """Before a state dict is loaded: the iterate has the size of the map it was trained on, which the constructor does
-    not know."""
-    stored, own = state_dict.get(prefix + "iterate"), module.get_buffer("iterate")
-    if isinstance(stored, Tensor) and stored.ndim == 4 and stored.shape[:2] == own.shape[:2]:
-        module.register_buffer("iterate", own.new_zeros(stored.shape))
-
-
-def refuse_eval(module: nn.Module) -> NoReturn:
-    """What an unsealed layer does in eval mode.
-
-    Raises:
-        SealError: always.
-    """
-    raise SealError(
-        "an unsealed layer was called in eval mode",
-        where=type(module).__name__,
-        why="its step size is a training proxy, for which no Lipschitz constant holds",
-        next_step="call cpl.seal(model, input_shape), or model.train() to go on training",
-    )

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpl import checks
-from cpl.layers import TINY, adopt_size, fitted, initial_kernel, refuse_eval
 from cpl.operators import Convolution, Dense, Operator, power_lower, start
+from cpl.trainable import TINY, adopt_size, fitted, initial_kernel, refuse_eval
 
 
 class NormalizedLinear(nn.Module):

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from cpl import checks
 from cpl.convolution import reversed_kernel
 from cpl.flow import Skew, exact_flow, midpoint
-from cpl.layers import adopt_size, fitted, initial_kernel, refuse_eval
 from cpl.norms import gram_upper_conv
 from cpl.operators import Convolution, Dense, power_lower
+from cpl.trainable import adopt_size, fitted, initial_kernel, refuse_eval
 
 ORDER = 6  # of the truncated exponential; its error at ||A|| <= 1 is below 1 / 7! = 2e-4
 

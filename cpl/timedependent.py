@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from cpl import checks
 from cpl.activations import ACTIVATIONS
 from cpl.flow import Potential, explicit_euler, implicit_euler
-from cpl.layers import TINY, ConvexPotential, adopt_size, fitted, refuse_eval
+from cpl.layers import ConvexPotential
 from cpl.operators import Convolution, Operator, power_lower
+from cpl.trainable import TINY, adopt_size, fitted, refuse_eval
 
 
 class ConvexPotentialFlow(nn.Module):
