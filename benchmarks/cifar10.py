@@ -33,13 +33,14 @@ BUDGET = 3600.0
 WARM, TIMED = 3, 12  # steps
 CURVE = tuple(round(0.02 * i, 2) for i in range(61))
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
+ATTACK = cpl.Attack(images=100, steps=10)  # some minutes, outside the budget
 
 NETWORK = cpl.CPLNetConfig(
     image_shape=(3, 32, 32), downsample=2, channels=32, conv_blocks=2, conv_inner=32, deeper=((3, 64),), pool=2,
     dense_blocks=4, dense_inner=1024,
 )  # fmt: skip
 OURS = cpl.TrainSettings(
-    data=reconstructed.NAME, batch_size=128, rate=5e-3, betas=(0.9, 0.99), offset=1.0, temperature=0.25, flip=True
+    data="reconstructed:cifar10", batch_size=128, rate=5e-3, betas=(0.9, 0.99), offset=1.0, temperature=0.25, flip=True
 )
 RECIPES = {
     "ours": (NETWORK, OURS),
@@ -141,10 +142,14 @@ def measured_sealed(run: cpl.Run, place: Path) -> dict:
     """Accuracies of the sealed model, and what an audit of its exported file says of its claims."""
     model = cpl.seal(run.model, run.config.image_shape)
     accuracy = cpl.evaluate(model, run.split.test_x, run.split.test_y, radii=tuple(sorted({*RADII, *CURVE})))
-    cpl.export_model(model, place, inputs=run.split.test_x[:16])
+    attacked = cpl.evaluate(model, run.split.test_x, run.split.test_y, radii=RADII, attack=ATTACK).empirical
+    provenance = cpl.Provenance(run.settings.to_dict(), accuracy)
+    cpl.export_model(model, place, inputs=run.split.test_x[:16], provenance=provenance)
     report = lipverify.audit(place / "model.pt2", verifiers=["spectral"])
     verdicts = [str(row.verdict) for row in report.regions if row.claim is not None]
-    return {**shares(accuracy.clean, dict(accuracy.certified)), "verdicts": tally(verdicts), "upper": 1.0}
+    found = {"images": attacked.images, "certified": attacked.certified, "robust": attacked.robust}
+    sealed = {"verdicts": tally(verdicts), "upper": 1.0, "attacked": found}
+    return {**shares(accuracy.clean, dict(accuracy.certified)), **sealed}
 
 
 def measured_plain(run: cpl.Run) -> dict:

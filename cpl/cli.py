@@ -41,7 +41,7 @@ AUDITED_IMAGES = 16
 
 Out = Annotated[Path, typer.Option("--out", help="Directory for the files; made if it does not exist.")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where the files of the data set are. [default: $CPL_DATA, else data]")
+    Path | None, typer.Option(help="Where the files of the data set are. (default: $CPL_DATA, else data)")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 
@@ -49,27 +49,27 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 @app.command("train")
 def train_command(
     out: Out,
-    config: Annotated[Path | None, typer.Option(help="A recipe in TOML: tables [training] and [model].")] = None,
+    config: Annotated[Path | None, typer.Option(help="A recipe in TOML, with the tables training and model.")] = None,
     data_name: Annotated[
         str | None,
         typer.Option(
             "--data",
-            help=f"{', '.join(data.DATASETS)} or package.module:function. [default: digits]",
+            help=f"{', '.join(data.DATASETS)} or package.module:function. (default: digits)",
             show_default=False,
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"Architecture: {', '.join(PRESETS)}. [default: digits up to 16 x 16, else S]")
+        str | None, typer.Option(help=f"Architecture: {', '.join(PRESETS)}. (default: digits up to 16 x 16, else S)")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of split, weights, order and augmentation. [default: 0]", show_default=False)
+        int | None, typer.Option(help="Of split, weights, order and augmentation. (default: 0)", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help=f"[default: {TrainSettings().epochs}]", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help=f"(default: {TrainSettings().epochs})", show_default=False)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help=f"[default: {TrainSettings().batch_size}]", show_default=False)
+        int | None, typer.Option(help=f"(default: {TrainSettings().batch_size})", show_default=False)
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Of torch; part of the run. [default: 1]", show_default=False)
+        int | None, typer.Option(help="Of torch; part of the run. (default: 1)", show_default=False)
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other entry of a recipe.")
