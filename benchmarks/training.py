@@ -1,6 +1,7 @@
 """What keeping the constant costs: training steps beside steps with h frozen, sealed forwards beside their convolutions.
 
     python benchmarks/training.py [--threads 1] [--repeats 15]
+    python benchmarks/training.py --memory 4 [--recompute]   # instead: peak memory of a step of preset S on 4 images at 224 x 224
 
 Each line times two things in turn, A B B A ..., on the same tensors, and prints the median of B / A over the repeats with
 its quartiles. Processor time: other load moves it little.
@@ -13,6 +14,7 @@ its quartiles. Processor time: other load moves it little.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -64,12 +66,30 @@ def step_of(module: nn.Module, x: torch.Tensor) -> Callable[[], None]:
     return call
 
 
+def memory(images: int, *, recompute: bool) -> None:
+    """Prints the peak memory of this process after one training step."""
+    model = cpl.CPLNet(cpl.preset("S", image_shape=(3, 224, 224), classes=10)).to(memory_format=torch.channels_last)
+    model.recompute(recompute)
+    with torch.no_grad():
+        model.train()(torch.zeros(1, 3, 224, 224))
+    model(torch.rand(images, 3, 224, 224)).square().sum().backward()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"preset S, {images} images of 224 x 224, recompute={recompute}: {peak} MiB at most, weights and gradients included"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--memory", type=int, metavar="IMAGES")
+    parser.add_argument("--recompute", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.memory:
+        memory(given.memory, recompute=given.recompute)
+        return
     print(
         f"torch {torch.__version__}, {given.threads} thread(s), batch {BATCH}, {given.repeats} repeats: median (quartiles)"
     )
