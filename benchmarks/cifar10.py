@@ -28,6 +28,7 @@ from torch import nn
 
 import cpl
 import lipverify
+from lipverify.verifiers.spectral import Spectral
 
 BUDGET = 3600.0
 WARM, TIMED = 3, 12  # steps
@@ -145,7 +146,7 @@ def measured_sealed(run: cpl.Run, place: Path) -> dict:
     attacked = cpl.evaluate(model, run.split.test_x, run.split.test_y, radii=RADII, attack=ATTACK).empirical
     provenance = cpl.Provenance(run.settings.to_dict(), accuracy)
     cpl.export_model(model, place, inputs=run.split.test_x[:16], provenance=provenance)
-    report = lipverify.audit(place / "model.pt2", verifiers=["spectral"])
+    report = lipverify.audit(place / "model.pt2", verifiers=[Spectral(tight=True)])
     verdicts = [str(row.verdict) for row in report.regions if row.claim is not None]
     found = {"images": attacked.images, "certified": attacked.certified, "robust": attacked.robust}
     sealed = {"verdicts": tally(verdicts), "upper": 1.0, "attacked": found}

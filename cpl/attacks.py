@@ -1,39 +1,27 @@
 """Attacks in l2: what a certificate must survive. Libraries search, this module judges what they found.
 
-The ensemble, one after the other, each on the images that those before it did not break:
+Those of `cpl.ensemble` run one after the other, each on the images that those before it did not break.
 
-    pgd      projected gradient ascent on the cross-entropy (Madry et al. 2018), foolbox
-    apgd-ce  automatic step sizes, cross-entropy (Croce and Hein 2020), adv-lib
-    apgd-t   the same against every other class, by differences of logits, adv-lib
-    fab      the nearest point of a decision boundary (Croce and Hein 2020), adv-lib
-
-An image counts as broken at a radius only by an input that lies in [0, 1], within the radius in exact arithmetic on float64
-numbers rounded against the attack, and that the model does not classify as its label without a tie. Whatever is found at a
-smaller radius serves for the larger ones.
+An image counts as broken at a radius only by an input that lies in [0, 1], within the radius (distances in float64, rounded
+up), and that the model does not classify as its label without a tie. Whatever is found at a smaller radius serves for the
+larger ones.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cpl import checks
 from cpl.data.images import Images
-from cpl.errors import CplError
+from cpl.ensemble import MINIMUM_NORM, NAMES, Method, method_named
+from cpl.errors import ArgumentError
 
-NAMES = ("pgd", "apgd-ce", "apgd-t", "fab")
 ROUNDING = 2.0**-40  # relative, of a distance computed in float64
-
-
-class MissingLibrary(CplError):
-    """A library that the attacks need is not installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +31,8 @@ class Attack:
     Attributes:
         images: number of images, from the first; None for all.
         steps: of each attack.
-        restarts: random starts of each attack.
-        names: which attacks, in this order.
+        restarts: random starts of each attack; fab with more than 10 classes starts once per target instead.
+        names: which attacks, in this order; at least one.
         seed: of the random starts.
         batch_size: images at once.
 
@@ -66,6 +54,13 @@ class Attack:
         for name in ("steps", "restarts", "batch_size"):
             checks.positive_int(getattr(self, name), name=name, where=where)
         checks.natural_int(self.seed, name="seed", where=where, most=2**63)
+        if not self.names:
+            raise ArgumentError(
+                "names is empty",
+                where=where,
+                why="without an attack nothing is broken, whatever the model",
+                next_step=f"name some of {', '.join(NAMES)}",
+            )
         for name in self.names:
             checks.one_of(name, NAMES, name="names", where=where)
 
@@ -101,8 +96,8 @@ def search(
 
     Args:
         model: in eval mode, differentiable in its input.
-        x: images (n, channels, height, width).
-        y: labels (n,).
+        x: images (n, channels, height, width), taken in the model's dtype.
+        y: labels (n,), integer.
         radii: > 0, in l2.
         attack: how hard.
         report: called with the images done and the number of all.
@@ -111,13 +106,15 @@ def search(
         MissingLibrary: foolbox or adv-lib is not installed.
     """
     count = len(x) if attack.images is None else min(attack.images, len(x))
-    attacks = [_attack(name, attack) for name in attack.names]
+    attacks = [(name, method_named(name, steps=attack.steps, restarts=attack.restarts)) for name in attack.names]
+    dtype = next(itertools.chain(model.parameters(), model.buffers())).dtype
     distance, by = [], []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(attack.seed)
         for start in range(0, count, attack.batch_size):
             part = slice(start, min(start + attack.batch_size, count))
-            found = _search_batch(model, x[part], y[part], sorted(radii), attacks)
+            images = x[part].to(dtype)
+            found = _search_batch(model, images, y[part].long(), sorted(radii), attacks)
             distance.append(found.distance)
             by.append(found.by)
             if report is not None:
@@ -125,18 +122,37 @@ def search(
     return Broken(torch.cat(distance), torch.cat(by))
 
 
-Method = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+class _Float32(nn.Module):
+    """The model as libraries see it: float32, which is all that some of them work in."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.to(self.dtype)).to(torch.float32)
 
 
-def _search_batch(model: nn.Module, x: Tensor, y: Tensor, radii: list[float], attacks: list[Method]) -> Broken:
+def _search_batch(
+    model: nn.Module, x: Tensor, y: Tensor, radii: list[float], attacks: list[tuple[str, Method]]
+) -> Broken:
+    seen = _Float32(model, x.dtype)
+    nearest: dict[int, Tensor] = {}
     distance = torch.where(_wrong(model, x, y), 0.0, torch.inf).double()
     by = torch.full((len(x),), -1)
     for radius in radii:
-        for index, method in enumerate(attacks):
+        for index, (name, method) in enumerate(attacks):
             left = (distance > radius).nonzero()[:, 0]
             if len(left) == 0:
                 break
-            candidate = _inside(x[left], method(model, x[left], y[left], radius), radius)
+            if index in nearest:  # what is left shrinks, so all of it was there at the first radius
+                candidate = nearest[index][left]
+            else:
+                candidate = method(seen, x[left].float(), y[left], radius).detach().to(x.dtype)
+            if name in MINIMUM_NORM and index not in nearest:
+                nearest[index] = x.index_copy(0, left, candidate)
+            candidate = _inside(x[left], candidate, radius)
             reached = _distance(x[left], candidate)
             # a tie or NaN in place of an answer is no correct answer either
             hit = _wrong(model, candidate, y[left]) & (reached < distance[left])
@@ -167,63 +183,3 @@ def _inside(x: Tensor, candidate: Tensor, radius: float) -> Tensor:
 def _distance(x: Tensor, candidate: Tensor) -> Tensor:
     """||candidate - x|| per image, rounded up; both are float32 or float64 numbers, their difference is exact enough."""
     return (candidate.double() - x.double()).flatten(1).norm(dim=1) * (1 + ROUNDING)
-
-
-def _attack(name: str, settings: Attack) -> Method:
-    if name == "pgd":
-        return _pgd(settings)
-    library = _adv_lib()
-    common: dict[str, Any] = {"norm": 2}
-
-    def run(model: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
-        if name == "fab":
-            return library.fab(model, x, y, n_iter=settings.steps, restarts=settings.restarts, **common)
-        rest = {"eps": radius, "n_iter": settings.steps, "n_restarts": settings.restarts, **common}
-        if name == "apgd-ce":
-            return library.apgd(model, x, y, loss_function="ce", **rest)
-        return library.apgd_targeted(model, x, y, **rest)
-
-    return run
-
-
-def _pgd(settings: Attack) -> Method:
-    foolbox = _imported("foolbox", "pip install foolbox==3.3.4")
-
-    def run(model: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
-        attacked = foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device)
-        method = foolbox.attacks.L2ProjectedGradientDescentAttack(steps=settings.steps)
-        return method.repeat(settings.restarts)(attacked, x, y, epsilons=radius)[1]
-
-    return run
-
-
-def _adv_lib() -> Any:
-    """What the attacks need of adv-lib, whose `attacks` package imports torchvision and visdom for what is not needed: an
-    empty package stands in for it while its modules are imported, and is taken away again."""
-    command = "pip install --no-deps adv-lib==0.2.8"
-    name = "adv_lib.attacks"
-    if name in sys.modules:
-        return sys.modules[name]
-    base = _imported("adv_lib", command)
-    stand_in = types.ModuleType(name)
-    stand_in.__path__ = [f"{entry}/attacks" for entry in base.__path__]
-    sys.modules[name] = stand_in
-    try:
-        gradient = _imported(f"{name}.auto_pgd", command)
-        boundary = _imported(f"{name}.fast_adaptive_boundary", command)
-    finally:
-        del sys.modules[name]
-        vars(base).pop("attacks", None)
-    return types.SimpleNamespace(apgd=gradient.apgd, apgd_targeted=gradient.apgd_targeted, fab=boundary.fab)
-
-
-def _imported(name: str, command: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingLibrary(
-            f"{name.partition('.')[0]} is not installed",
-            where="cpl.attacks",
-            why=f"{error}",
-            next_step=command,
-        ) from error

@@ -8,9 +8,12 @@ if
 (Tsuzuku et al., 2018, Proposition 1, per pair of classes); the runner-up alone does not suffice. Ties and NaN are
 never certified, nor is Inf, and a tie at the top is not counted as correct either.
 
-Features come from the model in its own dtype; from them on everything is float64, less its rounding: a logit w.f + b of k
-features is off by at most gamma_{k + 2} (||w|| ||f|| + |b|), and constants are rounded up. The rounding of the trunk is not
-counted: this is a measurement of the shipped model, not a proof of any single image.
+Features f come from the model in its own dtype and count as exact numbers; from them on everything is float64, less its
+rounding. With u = 2^-53 and gamma_k = k u / (1 - k u), a logit w.f + b of k features is off by at most
+gamma_{k + 2} (||w|| ||f|| + |b|) in any order of summation; gamma_{k + 16} is taken, which pays for the rounding of this
+bound, too. A margin loses the bounds of both its logits and 4 u of its size, for the difference and the comparison; the
+constants ||w_i - w_j|| and their products with L r are rounded up. The rounding of the trunk is not counted, nor is
+underflow of float64: this is a measurement of the shipped model, not a proof of any single image.
 
 What is certified at r must survive every attack within r, and what survives must be correct: image by image, or `evaluate`
 raises.
@@ -107,7 +110,7 @@ def certified(
     norms = torch.linalg.vector_norm(differences, dim=2)[labels] * (1 + (head.shape[1] + 16) * UNIT)
     margins = logits.gather(1, labels[:, None]) - logits
     if errors is not None:
-        margins = margins - (errors.gather(1, labels[:, None]) + errors) * (1 + 8 * UNIT) - 2 * UNIT * margins.abs()
+        margins = margins - (errors.gather(1, labels[:, None]) + errors) * (1 + 8 * UNIT) - 4 * UNIT * margins.abs()
     others = torch.ones_like(margins, dtype=torch.bool).scatter(1, labels[:, None], False)
     needed = norms * (constant * radius) * (1 + 8 * UNIT)
     return (margins > needed).logical_or(~others).all(dim=1) & logits.isfinite().all(dim=1)
@@ -137,7 +140,7 @@ def evaluate(
         SealError: the model is not sealed, or its seal is void.
         ArgumentError: there are no images, as many labels as images are not given, they have another shape than the
             model's, or a radius is out of range.
-        Violation: an attack broke what is certified.
+        Violation: an attack broke what is certified, or something is certified at a radius and not at a smaller one.
         MissingLibrary: attacks are asked for, and their libraries are not installed.
     """
     head, constant = sealed_head(model), trunk_constant(model)
@@ -154,7 +157,7 @@ def evaluate(
     if attack is None:
         return Accuracy(len(x), _share(correct), shares)
     broken = search(model, x, y, radii=tuple(r for r in radii if r > 0), attack=attack, report=report)
-    _survives(held, broken, attack)
+    _survives({r: held[r] for r in radii}, broken, attack, logits, y.long().cpu())
     n = len(broken.distance)
     wrong = broken.at(0.0) | ~correct[:n]
     robust = tuple((r, _share(~(wrong | broken.at(r)))) for r in radii)
@@ -165,13 +168,13 @@ def evaluate(
 
 def _logits(model: CPLNet, weight: Tensor, bias: Tensor, x: Images, batch_size: int) -> tuple[Tensor, Tensor]:
     """(logits, bounds of their rounding), both float64."""
-    weight, bias = weight.double(), bias.double()
+    dtype, weight, bias = weight.dtype, weight.double(), bias.double()
     gamma = (weight.shape[1] + 16) * UNIT / (1 - (weight.shape[1] + 16) * UNIT)
     rows = torch.linalg.vector_norm(weight, dim=1)
     logits, errors = [], []
     with torch.no_grad():
         for start in range(0, len(x), batch_size):
-            part = x[start : start + batch_size].to(weight.device, memory_format=torch.channels_last)
+            part = x[start : start + batch_size].to(weight.device, dtype, memory_format=torch.channels_last)
             features = model.trunk(part).double()
             sizes = torch.linalg.vector_norm(features, dim=1, keepdim=True)
             logits.append(features @ weight.t() + bias)
@@ -187,27 +190,33 @@ def _nested(held: dict[float, Tensor], correct: Tensor) -> None:
     _subset(held[order[0]], correct, "certified, but not classified correctly")
 
 
-def _survives(held: dict[float, Tensor], broken: Broken, attack: Attack) -> None:
-    """Certified at r implies that nothing within r broke it."""
+def _survives(held: dict[float, Tensor], broken: Broken, attack: Attack, logits: Tensor, labels: Tensor) -> None:
+    """Certified at r implies that the model is right within r as far as anyone found."""
     for radius, certificate in held.items():
-        if radius > 0:
-            names = ", ".join(attack.names)
-            _subset(
-                certificate[: len(broken.distance)],
-                ~broken.at(radius),
-                f"certified at {radius:g}, broken by one of {names}",
-            )
+        outside = (certificate[: len(broken.distance)] & broken.at(radius)).nonzero()[:, 0]
+        if len(outside):
+            image = int(outside[0])
+            by, distance = int(broken.by[image]), float(broken.distance[image])
+            who = f"broken by {attack.names[by]}" if by >= 0 else "not classified correctly by the model itself"
+            others = logits[image].scatter(0, labels[image : image + 1], -torch.inf)
+            margin = float(logits[image, labels[image]] - others.max())
+            what = f"certified at {radius:g}, {who} at {distance:.6g}"
+            raise _violation(what, len(outside), image, f"the margin over the runner-up is {margin:.6g}; ")
 
 
 def _subset(inner: Tensor, outer: Tensor, what: str) -> None:
     outside = (inner & ~outer).nonzero()[:, 0]
     if len(outside):
-        raise Violation(
-            f"{len(outside)} images are {what}",
-            where=f"image {int(outside[0])}",
-            why="a certificate is wrong: of the trunk, of the head, or of this evaluation",
-            next_step="do not use the model; audit it with lipverify, and report the image",
-        )
+        raise _violation(what, len(outside), int(outside[0]))
+
+
+def _violation(what: str, count: int, image: int, why: str = "") -> Violation:
+    return Violation(
+        f"image {image} is {what}",
+        where=f"image {image}, the first of {count} such",
+        why=f"{why}a certificate is wrong: of the trunk, of the head, or of this evaluation",
+        next_step="do not use the model; audit it with lipverify, and report the image",
+    )
 
 
 def _share(held: Tensor) -> float:

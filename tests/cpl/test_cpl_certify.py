@@ -1,6 +1,7 @@
 """Certified accuracy: against every other class, never for ties or NaN, and sound against an attack."""
 
 import math
+from fractions import Fraction
 
 import hypothesis.strategies as st
 import pytest
@@ -72,6 +73,41 @@ def test_no_step_of_a_certified_radius_changes_the_answer():
         assert torch.equal(attacked[safe], labels[safe])
 
 
+@pytest.mark.parametrize(("margin", "wanted"), [(1.5 * 2.0**-40, False), (2.5 * 2.0**-40, True)])
+def test_the_rounding_of_both_logits_is_taken_from_the_margin(margin, wanted):
+    logits = torch.tensor([[1 + margin, 1.0, 0.0]], dtype=torch.float64)
+    errors = torch.full_like(logits, 2.0**-40)
+    assert cpl.certified(logits, torch.tensor([0]), EYE, 0.0, errors=errors).tolist() == [wanted]
+    assert cpl.certified(logits, torch.tensor([0]), EYE, 0.0).tolist() == [True]
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3), min_size=2, max_size=2),
+    margin=st.floats(0.1, 5),
+)
+def test_what_is_certified_holds_in_exact_arithmetic_at_the_last_bit(rows, margin):
+    """Radii one step of floating point around margin / ||w_0 - w_1||, compared as squares of fractions."""
+    head = torch.tensor(rows, dtype=torch.float64)
+    square = sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(*head.tolist(), strict=True))
+    if square < 1e-6:
+        return
+    middle = margin / math.sqrt(square)
+    for radius in (middle * (1 - 2**-40), math.nextafter(middle, 0), middle, math.nextafter(middle, math.inf)):
+        logits = torch.tensor([[margin, 0.0]], dtype=torch.float64)
+        for errors in (None, torch.zeros_like(logits)):
+            held = bool(cpl.certified(logits, torch.tensor([0]), head, radius, errors=errors))
+            assert not held or Fraction(margin) ** 2 > square * Fraction(radius) ** 2
+    assert bool(cpl.certified(logits, torch.tensor([0]), head, middle * (1 - 2**-40)))
+
+
+def test_a_constant_before_the_head_multiplies_the_radius():
+    logits = torch.tensor([[1.0, 0.0, 0.0]])
+    for constant, wanted in ((1.0, True), (1.41, True), (1.42, False), (4.0, False)):
+        assert bool(cpl.certified(logits, torch.tensor([0]), EYE, 0.5, constant=constant)) is wanted
+    with pytest.raises(cpl.ArgumentError, match="constant"):
+        cpl.certified(logits, torch.tensor([0]), EYE, 0.5, constant=-1.0)
+
+
 def test_accuracy_needs_a_seal():
     with pytest.raises(cpl.SealError, match="not sealed"):
         cpl.evaluate(cpl.CPLNet(), torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
@@ -101,7 +137,8 @@ def test_labels_that_do_not_fit(logits, labels, match):
 
 @pytest.mark.parametrize(("images", "labels"), [(0, 0), (2, 1)])
 def test_accuracy_needs_images(images, labels):
-    model = cpl.seal(cpl.CPLNet(), (1, 8, 8))
+    config = cpl.CPLNetConfig(channels=4, conv_blocks=1, conv_inner=4, dense_blocks=1, dense_inner=4)
+    model = cpl.seal(cpl.CPLNet(config), (1, 8, 8))
     with pytest.raises(cpl.ArgumentError, match="nothing can be measured"):
         cpl.evaluate(model, torch.zeros(images, 1, 8, 8), torch.zeros(labels, dtype=torch.int64))
     with pytest.raises(cpl.ArgumentError, match="radius"):
