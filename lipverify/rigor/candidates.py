@@ -19,7 +19,10 @@ _MORE = 6
 """Sizes tried per axis: the least valid one and the next few."""
 
 _COMPARED = 8
-"""Tori whose exact tops are compared."""
+"""Tori whose exact tops are compared: those which the interpolation ranks first."""
+
+_SQUARE = 3
+"""Sizes, the same step above the least on both axes, whose four twists are compared as well, whatever their rank."""
 
 _NARROW = 8
 _WIDE = 96
@@ -71,7 +74,8 @@ class Spectrum:
     def best_torus(self, flops: float) -> tuple[Torus, float]:
         """The torus on which the interpolated spectrum is least, among those whose proof costs about ``flops``.
 
-        The interpolation knows nothing of corners of the spectrum: the best few are compared again by their exact tops.
+        The interpolation knows nothing of corners of the spectrum: the best few, and the nearest to the image whatever
+        their rank, are compared again by their exact tops.
 
         Returns:
             the torus, and a guess of the largest ||B(w)||^2 on it; 0 where there is none.
@@ -87,7 +91,9 @@ class Spectrum:
         found.sort(key=lambda entry: entry[0])
         if min(self.kernel.shape[1:3]) > _WIDE or len(self.kernel) > 1:
             return found[0][1], 0.0
-        tops = [(_exact_top(self.kernel, torus, values), torus) for _, torus, values in found[:_COMPARED]]
+        steps = [[n - least for n, least in zip(torus.sizes, self.least, strict=True)] for _, torus, _ in found]
+        near = [i for i, (a, b) in enumerate(steps) if i < _COMPARED or (a == b and a < _SQUARE)]
+        tops = [(_exact_top(self.kernel, *found[i][1:]), found[i][1]) for i in near]
         top, torus = min(tops, key=lambda pair: pair[0])
         return torus, top
 
