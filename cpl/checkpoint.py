@@ -69,9 +69,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         entries = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged files
-        raise CheckpointError(
-            "the checkpoint cannot be read", where=str(path), why=reason(error), next_step=retry
-        ) from error
+        why = f"it is cut short, damaged, or no checkpoint ({reason(error)})"
+        raise CheckpointError("the checkpoint cannot be read", where=str(path), why=why, next_step=retry) from error
     if (
         not isinstance(entries, dict)
         or entries.pop("schema", None) != SCHEMA

@@ -56,11 +56,13 @@ def load_data(name: str, *, seed: int, root: Path | None = None) -> Split:
         return _LOADERS[name](place, seed)
     if isinstance(name, str) and ":" in name:
         return _from_function(name, place, seed)
+    choices = f"choose one of {', '.join(DATASETS)}, or name a function as package.module:function"
+    path = isinstance(name, str) and Path(name).exists()
     raise DataError(
         f"data set {name!r} is unknown",
         where="--data",
         why="no loader has this name",
-        next_step=f"choose one of {', '.join(DATASETS)}, or name a function as package.module:function",
+        next_step=f"{choices}; a path goes into --data-dir" if path else choices,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,22 +26,27 @@ class Weighted:
         program: with these weights.
         nodes: what it is lowered to.
         operations: its operations, by name.
+        places: of each operation in the order of the program.
         constants: its values that depend on weights alone.
     """
 
     program: Program
     nodes: Mapping[str, Node]
     operations: Mapping[str, Operation]
-    constants: Mapping[str, torch.Tensor]
+    places: Mapping[str, int]
+    constants: dict[str, torch.Tensor]
 
     @classmethod
     def of(cls, program: Program, nodes: Mapping[str, Node] | None = None) -> Weighted:
         lowered = lower(program) if nodes is None else nodes
-        return cls(program, lowered, {op.name: op for op in program.operations}, constants(program))
+        operations = {op.name: op for op in program.operations}
+        places = {name: place for place, name in enumerate(operations)}
+        return cls(program, lowered, operations, places, constants(program))
 
     def computed(self, name: str, inputs: Mapping[str, Array]) -> Array | None:
         """The value of that name by the operations between it and the values ``inputs``; None where one is missing."""
-        known = {**self.constants, **{source: torch.from_numpy(np.asarray(x)) for source, x in inputs.items()}}
+        given = {source: torch.from_numpy(np.asarray(x)) for source, x in inputs.items()}
+        known = ChainMap(given, self.constants)  # what is computed here goes into the first
         steps, stack = set[str](), [name]
         while stack:
             step = stack.pop()
@@ -50,9 +56,8 @@ class Weighted:
                 return None
             steps.add(step)
             stack.extend(self.operations[step].references)
-        for step, op in self.operations.items():
-            if step in steps:
-                known[step] = run(op, known, dict.fromkeys(FLOATS, torch.float64))
+        for step in sorted(steps, key=self.places.__getitem__):
+            known[step] = run(self.operations[step], known, dict.fromkeys(FLOATS, torch.float64))
         return known[name].detach().numpy()
 
     def mapped(self, name: str, inputs: Mapping[str, Array]) -> Array:

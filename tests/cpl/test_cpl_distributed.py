@@ -27,7 +27,8 @@ split = cpl.Split("d", digits.train_x[:125], digits.train_y[:125], digits.test_x
 losses = []
 with processes(torch.device("cpu")) as group:
     run = cpl.Run(settings, config, split=split, processes=group)
-    run.train(out, report=lambda step: (losses.append(step.loss), print(step.step, flush=True)))
+    # one process writes: what two write to one pipe may be mixed
+    run.train(out, report=lambda step: (losses.append(step.loss), group.rank or print(step.step, flush=True)))
     (out / f"losses-{group.rank}.json").write_text(json.dumps(losses))
     torch.save({name: t for name, t in run.model.named_buffers()}, out / f"buffers-{group.rank}.pt")
 """
