@@ -150,7 +150,8 @@ def sealed_head(model: CPLNet) -> SealedMap:
 
 def trunk_constant(model: CPLNet) -> float:
     """The constant of the trunk of a sealed CPLNet in l2: the product of its standardisations', 1 without any."""
-    return math.prod(module.constant for module in model.trunk.modules() if isinstance(module, Standardize))
+    modules = (module for _, module in model.trunk.named_modules(remove_duplicate=False))  # used twice, counted twice
+    return math.prod(module.constant for module in modules if isinstance(module, Standardize))
 
 
 def _digest(tensors: Mapping[str, Tensor], parts: tuple[Part, ...]) -> str:

@@ -107,6 +107,13 @@ def test_maxmin_permutes_and_refuses_odd_channels():
         cpl.MaxMin()(torch.zeros(1, 3))
 
 
+def test_a_standardisation_used_twice_counts_twice():
+    model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
+    first = next(module for module in model.trunk if isinstance(module, cpl.Standardize))
+    model.trunk = torch.nn.Sequential(first, *model.trunk)
+    assert cpl.trunk_constant(cpl.seal(model, model.config.image_shape)) >= 4
+
+
 @pytest.mark.parametrize(
     "make",
     [
