@@ -4,8 +4,8 @@
     python benchmarks/cifar10.py report DIR                                                  # the table, and the figure
 
 A run measures the time of its own steps, takes as many whole epochs as the budget holds, trains, seals, measures the sealed
-model on the 10,000 test images, exports it and has it audited. It leaves RECIPE-SEED.json, resumes where it was stopped, and
-does nothing where it is finished. One thread: run two at a time on two cores.
+model on the 10,000 test images, exports it and has it audited. It leaves RECIPE-SEED.json, resumes where it was stopped
+(`plain` begins anew), and does nothing where it is finished. One thread: run two at a time on two cores.
 
 Recipes: `ours`; `reference`, rebuilt from Meunier et al. (2022): hinge of margin 0.7, Adam, triangular schedule, batches of
 256, convolutions at full resolution, average pooling by 4; `sll`, ours with the layer of Araujo et al. (2023); `plain`, a
