@@ -114,6 +114,13 @@ def test_a_standardisation_used_twice_counts_twice():
     assert cpl.trunk_constant(cpl.seal(model, model.config.image_shape)) >= 4
 
 
+def test_a_module_that_is_never_called_is_refused():
+    model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
+    next(iter(model.trunk)).add_module("unused", cpl.Standardize((0.0,), (100.0,)))
+    with pytest.raises(cpl.SealError, match="never calls"):
+        cpl.seal(model, model.config.image_shape)
+
+
 @pytest.mark.parametrize(
     "make",
     [
