@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpl import checks
-from cpl.errors import ArgumentError
+from cpl.errors import ArgumentError, SealError
 
 
 class ZeroChannelPad(nn.Module):
@@ -97,7 +97,18 @@ class Standardize(nn.Module):
 
     @property
     def constant(self) -> float:
-        """1 / min std of the stored numbers, rounded up: the Lipschitz constant in l2."""
+        """1 / min std of the stored numbers, rounded up: the Lipschitz constant in l2.
+
+        Raises:
+            SealError: a stored number is not finite, or a deviation not > 0.
+        """
+        if not (bool(self.mean.isfinite().all()) and bool((self.std.isfinite() & (self.std > 0)).all())):
+            raise SealError(
+                "a standardisation is not finite and positive",
+                where="Standardize",
+                why="no constant in l2 can be stated for it",
+                next_step="do not use this file; train or export the model again",
+            )
         return float(1 / self.std.double().min()) * (1 + 2.0**-50)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -138,7 +138,8 @@ def sealed_head(model: CPLNet) -> SealedMap:
     record = seal_of(model)
     rows = [layer.path for layer in record.layers if layer.kind == "rows"]
     head = model.head if type(model) is CPLNet else None
-    if not isinstance(head, SealedMap) or rows not in ([], ["head"]):
+    inside = type(model) is CPLNet and any(module is head for module in model.trunk.modules())
+    if not isinstance(head, SealedMap) or inside or rows not in ([], ["head"]):
         raise SealError(
             "the model is no trunk with a linear head",
             where=next((path for path in rows if path != "head"), "head"),

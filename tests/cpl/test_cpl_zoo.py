@@ -114,6 +114,22 @@ def test_a_standardisation_used_twice_counts_twice():
     assert cpl.trunk_constant(cpl.seal(model, model.config.image_shape)) >= 4
 
 
+@pytest.mark.parametrize("std", [-torch.inf, torch.inf, torch.nan, 0.0, -1.0])
+def test_an_edited_standardisation_has_no_constant(std):
+    model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
+    next(module for module in model.trunk if isinstance(module, cpl.Standardize)).std.fill_(std)
+    with pytest.raises(cpl.SealError):
+        cpl.trunk_constant(cpl.seal(model, model.config.image_shape))
+
+
+def test_a_head_that_stands_in_the_trunk_too_is_refused():
+    model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=0, features=10, channels=1, pool=8, dense_blocks=1))
+    torch.nn.Module.__setattr__(model, "_modules", {"head": model.head, "trunk": model.trunk})
+    model.trunk.append(model.head)
+    with pytest.raises(cpl.SealError):
+        cpl.evaluate(cpl.seal(model, model.config.image_shape), torch.zeros(1, 1, 8, 8), torch.zeros(1).long())
+
+
 def test_a_module_that_is_never_called_is_refused():
     model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
     next(iter(model.trunk)).add_module("unused", cpl.Standardize((0.0,), (100.0,)))
