@@ -24,7 +24,7 @@ from cpl.certify import Accuracy, evaluate
 from cpl.checkpoint import NAME, load_checkpoint
 from cpl.distributed import Processes, local_device, processes
 from cpl.errors import ArgumentError, CheckpointError, CplError
-from cpl.export import INPUTS, TENSORS, Provenance, export_model, load_sealed, read_facts
+from cpl.export import EXPORTED, INPUTS, TENSORS, Provenance, export_model, load_sealed, read_facts
 from cpl.models import CPLNet
 from cpl.presets import PRESETS
 from cpl.recipe import Recipe, read_changes, read_recipe
@@ -82,7 +82,7 @@ def train_command(
     tensorboard: Annotated[Path | None, typer.Option(help="Directory for TensorBoard's event files.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint in --out.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again although --out holds an unfinished run.")
+        bool, typer.Option("--overwrite", help="Start again although --out holds a run; what it exported is removed.")
     ] = False,
 ) -> None:
     """Train, seal, evaluate and export into one directory; under torchrun on several processes."""
@@ -96,10 +96,14 @@ def train_command(
             run = Run.resume(out, root=data_dir, device=where, processes=group)
             _refuse_changes(run, recipe, out)
         else:
-            _refuse_unfinished(out, overwrite=overwrite)
+            _refuse_another_run(out, overwrite=overwrite)
             settings = recipe.settings()
             split = data.load_data(settings.data, seed=settings.seed, root=data_dir)
             run = Run(settings, recipe.config(split), split=split, device=where, processes=group)
+            if group.first:
+                for path in (out / name for name in EXPORTED):
+                    if path.exists():  # of an earlier run: nobody shall take its model for this one's
+                        path.unlink()
         run.model.recompute(recompute)
         scalars = Scalars(tensorboard if group.first else None)
         _train(run, out, group, scalars)
@@ -183,17 +187,16 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _refuse_unfinished(out: Path, *, overwrite: bool) -> None:
+def _refuse_another_run(out: Path, *, overwrite: bool) -> None:
     if (out / NAME).exists() and not overwrite:
         stored = load_checkpoint(out)
-        settings = TrainSettings.from_dict(stored.settings)
-        if stored.epoch < settings.epochs:
-            raise CheckpointError(
-                "the directory holds an unfinished run",
-                where=str(out),
-                why=f"{stored.epoch} of {settings.epochs} epochs are done",
-                next_step="go on with --resume, start again with --overwrite, or choose another --out",
-            )
+        epochs = TrainSettings.from_dict(stored.settings).epochs
+        raise CheckpointError(
+            f"the directory holds {'an unfinished' if stored.epoch < epochs else 'a finished'} run",
+            where=str(out),
+            why=f"{stored.epoch} of {epochs} epochs are done",
+            next_step="go on with --resume, start again with --overwrite, or choose another --out",
+        )
 
 
 def _refuse_changes(run: Run, recipe: Recipe, out: Path) -> None:

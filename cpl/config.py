@@ -90,6 +90,8 @@ class CPLNetConfig:
         checks.one_of(self.block, BLOCKS, name="block", where=where)
         checks.one_of(self.head, HEADS, name="head", where=where)
         activation(self.activation, where=where)
+        for name in ("maxmin", "learn_step"):
+            checks.boolean(getattr(self, name), name=name, where=where)
         checks.positive_float(self.reach, name="reach", where=where, below=1.0 + 2.0**-52)
         if self.features is not None:
             checks.positive_int(self.features, name="features", where=where)
@@ -113,12 +115,20 @@ class CPLNetConfig:
                 why="channels and features may only grow, and the pooling window must fit the image",
                 next_step=f"need channels >= {least}, features >= {self.pooled}, pool <= {side}",
             )
-        if self.block == "sll" and (self.padding_mode, self.groups, self.activation) != ("zeros", 1, "relu"):
+        if self.mean and not self.std:
             raise ArgumentError(
-                "block='sll' has zero padding, one group and ReLU only",
+                "there is a mean without a std",
+                where=where,
+                why="images are standardised by both, or not at all",
+                next_step="pass std too, one number per channel",
+            )
+        form = (self.padding_mode, self.groups, self.activation, self.learn_step, self.reach)
+        if self.block == "sll" and form != ("zeros", 1, "relu", False, 1.0):
+            raise ArgumentError(
+                "block='sll' has zero padding, one group, ReLU and the full step only",
                 where=where,
                 why="no other form is implemented: it is there for comparison",
-                next_step="leave padding_mode, groups and activation out, or use block='cpl'",
+                next_step="leave padding_mode, groups, activation, learn_step and reach out, or use block='cpl'",
             )
         checks.entries(self.channels, height // self.downsample, width // self.downsample, name="a map", where=where,
                        most=MOST_FEATURES)  # fmt: skip

@@ -34,6 +34,7 @@ from cpl.sealing import seal, seal_of, sealed_head, trunk_constant
 from cpl.shrink import SHRINK
 
 PROGRAM, TENSORS, CLAIMS, INPUTS = "model.pt2", "model.safetensors", "claims.json", "inputs.npz"
+EXPORTED = (PROGRAM, TENSORS, CLAIMS, INPUTS)
 MOST_FACTS = 2**22
 FIXED = (UnitNormAvgPool2d, MaxMin, nn.PixelUnshuffle)
 AGAIN = "export the model again: cpl export CHECKPOINT --out DIR"

@@ -2,7 +2,9 @@
 
 A block is one explicit Euler step of x' = -grad f(x), f(x) = sum_i phi(w_i.x + b_i), phi' = sigma (`cpl.flow`):
 
-    x -> x - h W^T sigma(W x + b),   constant max(1, h ||W||^2 - 1) = 1 iff h ||W||^2 <= 2   (Meunier et al., 2022).
+    x -> x - h W^T sigma(W x + b),   constant max(1, h ||W||^2 - 1) = 1 iff h ||W||^2 <= 2   (Meunier et al., 2022),
+
+over all sigma with slopes in [0, 1].
 
 While training, h = 2 / lower^2 with one warm-started power iteration a step. `lower` = ||W v|| is a LOWER bound of
 ||W||: h is a proxy, slightly too large, and nothing is claimed of a training forward. The loss is differentiated
@@ -54,6 +56,7 @@ class ConvexPotential(nn.Module):
         where = type(self).__name__
         activation(sigma, where=where)
         self.activation = sigma
+        checks.boolean(learn_step, name="learn_step", where=where)
         self.iterations = checks.natural_int(iterations, name="iterations", where=where, most=64)
         self.reach = checks.positive_float(reach, name="reach", where=where)
         if self.reach > 1 and not self.iterations:

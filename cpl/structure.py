@@ -34,7 +34,6 @@ PLAIN = frozenset(
         *(nn.ReLU, nn.ReLU6, nn.Tanh, nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softsign),
     )
 )
-CONTAINERS = (CPLNet, nn.Sequential)  # of the above, those that call what they hold
 SHIPPED = PLAIN.union(SEALED)
 RECORD = "cpl_seal"
 SCALARS = (int, float, str, bool, type(None))
@@ -118,8 +117,9 @@ def _part(path: str, module: nn.Module, known: Collection[type[nn.Module]]) -> P
             "build the model from cpl layers, Sequential and Flatten, subclassing none; "
             "a rule registered with cpl.rules.sealed_layer makes another trainable layer known",
         )
-    if kind in PLAIN and kind not in CONTAINERS and module._modules:
-        raise _unfit(where, f"it holds modules, which {_name(kind)} never calls", "put them into a Sequential")
+    called = module._modules if kind is nn.Sequential else ("trunk", "head") if kind is CPLNet else ()
+    if kind in PLAIN and not set(module._modules) <= set(called):
+        raise _unfit(where, f"it holds modules which {_name(kind)} never calls", "put them into a Sequential")
     for tensor in (*module._parameters.values(), *module._buffers.values()):
         if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
             raise _unfit(where, f"it holds a {_name(type(tensor))}, not a plain tensor", "convert it to a plain tensor")

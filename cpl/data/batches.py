@@ -2,13 +2,14 @@
 
 A pickle is a program: it names functions and calls them. The one here may name five, and each name stands for a stub that
 only keeps what it was given: the array's bytes, shape and type, from which the array is built by hand. Any other name is an
-error. Memory is bounded by the size of the file.
+error, and so is a place in the memo beyond the size of the file, for which a reader would make room.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ def read_batch(path: Path, *, labels: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-        entries = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        raw = path.read_bytes()
+        if any("PUT" in code.name and int(place or 0) > len(raw) for code, place, _ in pickletools.genops(raw)):
+            raise ValueError("it asks for more memory than its size explains")
+        entries = _Reader(io.BytesIO(raw), encoding="bytes").load()
         if not isinstance(entries, dict):
             raise ValueError("it holds no dictionary")
         named = {key.decode("latin-1") if isinstance(key, bytes) else key: entry for key, entry in entries.items()}

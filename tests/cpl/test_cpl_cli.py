@@ -104,6 +104,8 @@ def test_an_unfinished_run_is_not_overwritten_but_resumed(tmp_path):
     refused(run("train", "--out", tmp_path, "--epochs", "1"), "unfinished", "--resume")
     assert run("train", "--out", tmp_path, "--resume").returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == FILES
+    refused(run("train", "--out", tmp_path, "--epochs", "1"), "a finished run", "--overwrite")
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_planted_fault_breaks_exactly_one_block(trained, tmp_path):

@@ -66,6 +66,7 @@ class Payload:
         (lambda path, raw: pickle.dumps({b"data": pixels(2).reshape(4, -1), b"labels": labels(4)}), "shape"),
         (lambda path, raw: pickle.dumps([1, 2]), "dictionary"),
         (lambda path, raw: b"\x80\x04" + b"(" * 10**6 + b".", "cannot be read"),
+        (lambda path, raw: b"\x80\x02Nr\xff\xff\xff\x07.", "more memory"),  # LONG_BINPUT: a memo of 2^27 places
     ],
 )
 def test_hostile_and_damaged_batches_are_refused_and_run_nothing(batches, damage, word):

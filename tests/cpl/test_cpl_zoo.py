@@ -118,21 +118,22 @@ def test_a_standardisation_used_twice_counts_twice():
 def test_an_edited_standardisation_has_no_constant(std):
     model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
     next(module for module in model.trunk if isinstance(module, cpl.Standardize)).std.fill_(std)
-    with pytest.raises(cpl.SealError):
+    with pytest.raises(cpl.SealError, match="not finite and positive"):
         cpl.trunk_constant(cpl.seal(model, model.config.image_shape))
 
 
 def test_a_head_that_stands_in_the_trunk_too_is_refused():
     model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=0, features=10, channels=1, pool=8, dense_blocks=1))
-    torch.nn.Module.__setattr__(model, "_modules", {"head": model.head, "trunk": model.trunk})
+    model._modules = {"head": model.head, "trunk": model.trunk}  # so that `head` is the path under which it is sealed
     model.trunk.append(model.head)
-    with pytest.raises(cpl.SealError):
+    with pytest.raises(cpl.SealError, match="no trunk with a linear head"):
         cpl.evaluate(cpl.seal(model, model.config.image_shape), torch.zeros(1, 1, 8, 8), torch.zeros(1).long())
 
 
-def test_a_module_that_is_never_called_is_refused():
+@pytest.mark.parametrize("place", ["", "trunk.standardize", "trunk.pad"])
+def test_a_module_that_is_never_called_is_refused(place):
     model = cpl.CPLNet(cpl.CPLNetConfig(conv_blocks=1, dense_blocks=1, mean=(0.5,), std=(0.5,)))
-    next(iter(model.trunk)).add_module("unused", cpl.Standardize((0.0,), (100.0,)))
+    model.get_submodule(place).add_module("unused", cpl.Standardize((0.0,), (100.0,)))
     with pytest.raises(cpl.SealError, match="never calls"):
         cpl.seal(model, model.config.image_shape)
 
@@ -142,6 +143,11 @@ def test_a_module_that_is_never_called_is_refused():
     [
         lambda: cpl.ConvexPotentialLinear(4, 2, activation="gelu"),
         lambda: cpl.ConvexPotentialLinear(4, 2, reach=1.5),
+        lambda: cpl.ConvexPotentialLinear(4, 2, learn_step="False"),  # type: ignore[arg-type]
+        lambda: cpl.CPLNetConfig(maxmin="False"),  # type: ignore[arg-type]
+        lambda: cpl.CPLNetConfig(mean=(0.5,)),
+        lambda: cpl.CPLNetConfig(block="sll", learn_step=True),
+        lambda: cpl.CPLNetConfig(block="sll", reach=0.5),
         lambda: cpl.ConvexPotentialConv2d(4, 3, groups=2),
         lambda: cpl.ConvexPotentialConv2d(3, 4, groups=2),
         lambda: cpl.Standardize((0.5,), (0.0,)),
