@@ -102,7 +102,8 @@ class ConvexPotential(nn.Module):
         potential = Potential(self.operator(), self.bias, activation(self.activation, where="").function)
         step = 2 * self.share() * self.reach / square
         if self.iterations:
-            return implicit_euler(potential, x, step, smoothness=square, iterations=self.iterations)
+            # damped for the largest step, as the sealed layer is, which knows the share no more
+            return implicit_euler(potential, x, step, smoothness=2 * self.reach / step, iterations=self.iterations)
         return explicit_euler(potential, x, step)
 
     def _fit(self, x: Tensor) -> None:

@@ -73,7 +73,8 @@ class ConvexPotentialFlow(nn.Module):
             step = 2 * self.template.share() * reach / square
             potential = Potential(operator, bias, sigma)
             if self.template.iterations:
-                x = implicit_euler(potential, x, step, smoothness=square, iterations=self.template.iterations)
+                iterations = self.template.iterations
+                x = implicit_euler(potential, x, step, smoothness=2 * reach / step, iterations=iterations)
             else:
                 x = explicit_euler(potential, x, step)
         return x

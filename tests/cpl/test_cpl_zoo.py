@@ -23,6 +23,16 @@ CASES = {
     "dense learned step tanh": (lambda: cpl.ConvexPotentialLinear(6, 4, learn_step=True, activation="tanh"), (6,)),
     "dense implicit": (lambda: cpl.ConvexPotentialLinear(6, 9, iterations=5, reach=8), (6,)),
     "dense implicit tanh": (lambda: cpl.ConvexPotentialLinear(6, 4, iterations=3, reach=2, activation="tanh"), (6,)),
+    "dense implicit learned step": (
+        lambda: cpl.ConvexPotentialLinear(6, 4, iterations=3, reach=4, learn_step=True),
+        (6,),
+    ),
+    "implicit flow learned step": (
+        lambda: cpl.ConvexPotentialFlow(
+            cpl.ConvexPotentialLinear(6, 4, iterations=3, reach=4, learn_step=True, activation="tanh"), steps=2
+        ),
+        (6,),
+    ),
     "conv": (lambda: cpl.ConvexPotentialConv2d(2, 3), (2, 4, 5)),
     "conv groups": (lambda: cpl.ConvexPotentialConv2d(4, 6, groups=2), (4, 4, 5)),
     "conv circular groups tanh": (
