@@ -4,16 +4,19 @@
                                         ConvexPotentialLinear with new ones
     Conv2d, stride 1, padding (k-1)/2   SpectralConv2d with the same weights; with square='cpl' and as many channels out as in
                                         a ConvexPotentialConv2d with new ones
-    Conv2d, stride s                    PixelUnshuffle(s), an isometry, and a SpectralConv2d on s^2 times the channels
+    Conv2d, stride s                    PixelUnshuffle(s), an isometry, and a SpectralConv2d on s^2 times the channels with new
+                                        weights
     AvgPool2d(k)                        UnitNormAvgPool2d(k)
     nested Sequential                   the same, inside
-    Flatten, Identity, PixelUnshuffle, the activations of torch without parameters that are 1-Lipschitz: kept
+    Flatten, Identity, PixelUnshuffle, the activations of torch without parameters that are 1-Lipschitz: copied
 
-Everything else is refused by name: batch norm, overlapping pooling and attention have no constant of 1.
+A module that stands twice stands twice in the new chain, as one. Everything else is refused by name: batch norm,
+overlapping pooling and attention have no constant of 1.
 """
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 
 import torch
@@ -49,22 +52,28 @@ def swap(model: nn.Sequential, *, square: str = "spectral", generator: torch.Gen
     checks.one_of(square, SQUARE, name="square", where="swap")
     if type(model) is not nn.Sequential:
         raise _refusal("", model, "only a Sequential says in which order its modules are called")
-    return _chain(model, "", square, generator)
+    return _chain(model, "", square, generator, {})
 
 
-def _chain(model: nn.Sequential, path: str, square: str, generator: torch.Generator | None) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            (name, _swapped(module, f"{path}.{name}".lstrip("."), square, generator))
-            for name, module in model.named_children()
-        )
-    )
+def _chain(
+    model: nn.Sequential, path: str, square: str, generator: torch.Generator | None, made: dict[nn.Module, nn.Module]
+) -> nn.Sequential:
+    """The chain of new modules; `made` holds those there are already, by the module that each replaces."""
+    chain = OrderedDict[str, nn.Module]()
+    for name, module in model._modules.items():  # named_children would leave out what stands twice
+        here = f"{path}.{name}".lstrip(".")
+        if module is None:
+            raise _refusal(here, model, "a module of it is None")
+        if module not in made and type(module) is nn.Sequential:
+            made[module] = _chain(module, here, square, generator, made)
+        elif module not in made:
+            made[module] = _swapped(module, here, square, generator)
+        chain[name] = made[module]
+    return nn.Sequential(chain)
 
 
 def _swapped(module: nn.Module, path: str, square: str, generator: torch.Generator | None) -> nn.Module:
     kind = type(module)
-    if kind is nn.Sequential:
-        return _chain(module, path, square, generator)  # type: ignore[arg-type]
     if kind is nn.Linear:
         return _linear(module, square, generator)  # type: ignore[arg-type]
     if kind is nn.Conv2d:
@@ -72,13 +81,14 @@ def _swapped(module: nn.Module, path: str, square: str, generator: torch.Generat
     if kind is nn.AvgPool2d:
         return _pool(module, path)  # type: ignore[arg-type]
     if kind in PLAIN or sealable(module):
-        return module
+        return copy.deepcopy(module)
     raise _refusal(path, module, "it has no 1-Lipschitz counterpart here")
 
 
 def _linear(module: nn.Linear, square: str, generator: torch.Generator | None) -> nn.Module:
     if square == "cpl" and module.in_features == module.out_features:
-        return ConvexPotentialLinear(module.in_features, module.out_features, generator=generator)
+        block = ConvexPotentialLinear(module.in_features, module.out_features, generator=generator)
+        return block.to(module.weight.dtype)
     return _with_weights(SpectralLinear(module.in_features, module.out_features, generator=generator), module)
 
 
@@ -101,16 +111,23 @@ def _conv(module: nn.Conv2d, path: str, square: str, generator: torch.Generator 
             raise _refusal(path, module, "down-sampling mixes the channels of groups")
         rest["kernel_size"] = 1 + 2 * (kernel[0] // (2 * stride[0]))
         inner = SpectralConv2d(module.in_channels * stride[0] ** 2, module.out_channels, **rest)
-        return nn.Sequential(nn.PixelUnshuffle(stride[0]), inner)
+        return nn.Sequential(nn.PixelUnshuffle(stride[0]), inner.to(module.weight.dtype))
     if square == "cpl" and module.in_channels == module.out_channels:
-        return ConvexPotentialConv2d(module.in_channels, module.out_channels, **rest)
+        block = ConvexPotentialConv2d(module.in_channels, module.out_channels, **rest)
+        return block.to(module.weight.dtype)
     return _with_weights(SpectralConv2d(module.in_channels, module.out_channels, **rest), module)
 
 
 def _pool(module: nn.AvgPool2d, path: str) -> nn.Module:
     size, stride = module.kernel_size, module.stride
-    if not isinstance(size, int) or stride != size or module.padding != 0 or module.ceil_mode:
-        raise _refusal(path, module, "windows are square, disjoint and whole")
+    if (
+        not isinstance(size, int)
+        or stride != size
+        or module.padding != 0
+        or module.ceil_mode
+        or module.divisor_override
+    ):
+        raise _refusal(path, module, "windows are square, disjoint and whole, and divided by their size")
     return UnitNormAvgPool2d(size)
 
 
